@@ -1,0 +1,1 @@
+//! `nival-agent`: the store as a node service.

@@ -1,0 +1,3 @@
+//! `nival-agent`: the store as a node service.
+
+fn main() {}

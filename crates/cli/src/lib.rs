@@ -1,0 +1,1 @@
+//! `nival`: the developer's command.

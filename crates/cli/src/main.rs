@@ -1,0 +1,3 @@
+//! `nival`: the developer's command.
+
+fn main() {}

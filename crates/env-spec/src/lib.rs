@@ -1,0 +1,14 @@
+//! What an environment is: manifest, lock, composed tree, activation plan, generation.
+
+pub mod activation;
+mod digest;
+pub mod generation;
+pub mod lockfile;
+mod reference;
+mod signed;
+mod system;
+
+pub use digest::{Digest, DigestError};
+pub use reference::{EnvironmentName, Pin, Reference, ReferenceError};
+pub use signed::{Record, Signed, SignedError, TrustedKeys};
+pub use system::{System, SystemError};

@@ -1,0 +1,1 @@
+//! The machine: atomic files, locks, child processes, mounts, telemetry, shutdown, TLS.

@@ -1,0 +1,1 @@
+//! `nival-hub`: environments, generations and a Nix binary cache per owner.

@@ -1,0 +1,3 @@
+//! `nival-hub`: environments, generations and a Nix binary cache per owner.
+
+fn main() {}

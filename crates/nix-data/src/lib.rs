@@ -1,0 +1,1 @@
+//! Nix's formats, pure: hashes, base32, store paths, NAR, narinfo, signatures.

@@ -1,0 +1,1 @@
+//! From a closure and its metadata to CycloneDX and SPDX documents: pure.

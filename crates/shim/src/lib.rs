@@ -1,0 +1,1 @@
+//! `containerd-shim-nival-v2`: runs containers with Nix environments.

@@ -1,0 +1,3 @@
+//! `containerd-shim-nival-v2`: runs containers with Nix environments.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The local store: fetch, verify, place and present closures.

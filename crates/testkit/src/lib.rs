@@ -1,0 +1,1 @@
+//! Fixtures and harnesses of real services for tests.

@@ -1,0 +1,1 @@
+//! Real containerd, runc, hub, agent and shim, as processes.

@@ -1,0 +1,3 @@
+//! The project's own tasks, each in a file of its name.
+
+fn main() {}
