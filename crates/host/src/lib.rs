@@ -1,1 +1,9 @@
 //! The machine: atomic files, locks, child processes, mounts, telemetry, shutdown, TLS.
+
+pub mod fs;
+pub mod lock;
+pub mod process;
+pub mod shutdown;
+pub mod telemetry;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -1,0 +1,32 @@
+//! The wish to stop, as a token that every task can see.
+
+use tokio::signal::unix::{SignalKind, signal as on_signal};
+use tokio_util::sync::CancellationToken;
+
+/// Returns a token that is cancelled by SIGTERM or SIGINT. A second signal ends the process at once.
+///
+/// # Panics
+/// Outside a Tokio runtime, or where the system refuses signal handlers.
+#[must_use]
+pub fn signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    let mut terminate = on_signal(SignalKind::terminate()).expect("a handler for SIGTERM");
+    let mut interrupt = on_signal(SignalKind::interrupt()).expect("a handler for SIGINT");
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if cancelled.is_cancelled() {
+                tracing::warn!("second signal: stopping at once");
+                #[expect(clippy::exit, reason = "the user asked twice and waits no longer")]
+                std::process::exit(130);
+            }
+            tracing::info!("stopping");
+            cancelled.cancel();
+        }
+    });
+    token
+}
