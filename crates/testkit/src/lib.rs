@@ -1,1 +1,65 @@
 //! Fixtures and harnesses of real services for tests.
+
+#![expect(clippy::print_stderr, reason = "a skipped test must be loud, whatever captures its output")]
+
+mod machine;
+pub mod programs;
+pub mod setup;
+
+use std::process::Command;
+
+pub use machine::{Kind, Machine, Service, World};
+
+/// Why a harness could not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A program failed.
+    #[error(transparent)]
+    Process(#[from] host::process::ProcessError),
+    /// The machine failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Something else, told in words.
+    #[error("{0}")]
+    Text(String),
+}
+
+/// Runs a command to its end and returns its standard output as text.
+///
+/// # Errors
+/// Fails when it fails, with what it said.
+pub fn run(command: &mut Command) -> Result<String, Failure> {
+    let output = host::process::run(command)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Tells whether a need is met, and says loudly that the test is skipped where it is not.
+///
+/// # Panics
+/// Where `REQUIRE_ALL=1` says that nothing may be skipped.
+#[must_use]
+pub fn is_met(need: &str, test: &str) -> bool {
+    let met = match need {
+        "root" => rustix::process::geteuid().is_root(),
+        "setup" => setup::is_done(),
+        "programs" => programs::are_built(),
+        other => panic!("require! does not know {other:?}"),
+    };
+    if !met {
+        eprintln!("SKIPPED {test}: needs {need}");
+        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{test} needs {need}, and nothing may be skipped");
+    }
+    met
+}
+
+/// Ends the test, loudly, unless all its needs are met: `root`, `setup` (`cargo xtask setup` has run), `programs`
+/// (`cargo xtask build` has run).
+#[macro_export]
+macro_rules! require {
+    ($($need:ident),+) => {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        if !($($crate::is_met(stringify!($need), &test))&&+) {
+            return;
+        }
+    };
+}

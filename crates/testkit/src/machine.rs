@@ -1,0 +1,284 @@
+//! Test machines: laptop, node and server, each in namespaces of its own, joined by one loopback network.
+
+use std::fmt;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use fs_err as fs;
+
+use crate::{Failure, programs, run, setup};
+
+/// Builds a machine's root; it says `ready` when that is done and then lives until it is killed.
+const SCRIPT: &str = include_str!("machine.sh");
+
+/// What a machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A developer's machine: Nix with an empty store of its own, and the test packages' cache as its substituter.
+    Laptop,
+    /// A cluster's node: containerd and runc, and neither a `/nix` nor a `nix` program.
+    Node,
+    /// A plain machine, for the hub.
+    Server,
+}
+
+/// A network of machines, with nothing but a loopback interface, and the folder that they all live in.
+#[derive(Debug)]
+pub struct World {
+    folder: tempfile::TempDir,
+    network: Holder,
+}
+
+/// A running machine. Dropping it kills every process on it; its mounts go with them.
+#[derive(Debug)]
+pub struct Machine {
+    kind: Kind,
+    folder: PathBuf,
+    holder: Holder,
+}
+
+/// A process that keeps namespaces alive.
+#[derive(Debug)]
+struct Holder(Child);
+
+impl Holder {
+    fn process(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // It may be dead already; then there is nothing to end.
+        self.0.kill().and_then(|()| self.0.wait()).ok();
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Laptop => "laptop",
+            Self::Node => "node",
+            Self::Server => "server",
+        })
+    }
+}
+
+impl World {
+    /// Makes an empty world. It needs root.
+    ///
+    /// # Errors
+    /// Fails where namespaces cannot be made.
+    pub fn new() -> Result<Self, Failure> {
+        // A short path: sockets below it must stay under 108 bytes.
+        let folder = tempfile::Builder::new().prefix("nvl").tempdir_in("/var/tmp")?;
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--kill-child=SIGKILL", "--fork", "sh", "-c"]);
+        command.arg("ip link set lo up 2>/dev/null || busybox ip link set lo up; echo ready; exec sleep infinity");
+        let network = hold(&mut command)?;
+        Ok(Self { folder, network })
+    }
+
+    /// Returns the world's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Keeps the folder for a person to look at, and returns it.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
+    /// Starts a machine.
+    ///
+    /// # Errors
+    /// Fails when its root cannot be built, with what the script said.
+    pub fn machine(&self, kind: Kind, name: &str) -> Result<Machine, Failure> {
+        let folder = self.folder().join(name);
+        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(folder.join("nix"))?;
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &child_of(self.network.process())?.to_string()]);
+        command.args(["unshare", "--mount", "--propagation=private", "--pid", "--fork"]);
+        command.args(["--kill-child=SIGKILL", "sh", "-c", SCRIPT, "machine"]);
+        command.arg(kind.to_string()).arg(&folder).arg(setup::dir()).arg(programs::dir());
+        let holder = hold(&mut command)?;
+        Ok(Machine { kind, folder, holder })
+    }
+}
+
+impl Machine {
+    /// Returns what it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns the folder that has the same path on the machine and on the host.
+    #[must_use]
+    pub fn shared(&self) -> PathBuf {
+        self.folder.join("shared")
+    }
+
+    /// Returns where the host sees a path of the machine's `/var/lib` or `/root`.
+    #[must_use]
+    pub fn on_host(&self, path: &str) -> Option<PathBuf> {
+        let below = |prefix: &str, folder: &str| {
+            path.strip_prefix(prefix).map(|rest| self.folder.join(folder).join(rest))
+        };
+        below("/var/lib/", "var").or_else(|| below("/root/", "home"))
+    }
+
+    /// Returns a command that runs on this machine, with a clean environment.
+    ///
+    /// # Errors
+    /// Fails when the machine is gone.
+    pub fn command(&self, program: &str) -> Result<Command, Failure> {
+        let inside = child_of(self.holder.process())?;
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &inside.to_string(), "--mount", "--pid", "--net", "--root", "--wd=/root"]);
+        command.arg("--").arg("env").arg("-i").args(self.environment()).arg(program);
+        Ok(command)
+    }
+
+    fn environment(&self) -> Vec<String> {
+        let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let path = match self.kind {
+            Kind::Laptop => format!("/opt/nival:{}:{system}", setup::dir().join("bin").display()),
+            Kind::Node => format!("/opt/nival:/opt/node/bin:{system}"),
+            Kind::Server => format!("/opt/nival:{system}"),
+        };
+        let mut variables = vec![format!("PATH={path}"), "HOME=/root".to_owned(), "LANG=C.UTF-8".to_owned()];
+        if self.kind == Kind::Laptop {
+            variables.push(format!("NIX_CONFIG={}", setup::laptop_nix_configuration()));
+        }
+        variables
+    }
+
+    /// Runs a command of a shell to its end and returns its standard output.
+    ///
+    /// # Errors
+    /// Fails when it fails, with what it said.
+    pub fn shell(&self, script: &str) -> Result<String, Failure> {
+        run(self.command("sh")?.args(["-euc", script]))
+    }
+
+    /// Starts a service that lives as long as the machine; its talk goes to a file of its name.
+    ///
+    /// # Errors
+    /// Fails when it cannot be started.
+    pub fn service(&self, name: &str, program: &str, arguments: &[&str]) -> Result<Service, Failure> {
+        let log = self.shared().join(format!("{name}.log"));
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        let file = file.into_file();
+        let mut command = self.command(program)?;
+        command.args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok(Service { name: name.to_owned(), child: command.spawn()?, log })
+    }
+
+    /// Returns the processes on this machine whose program has this name, as the host numbers them.
+    #[must_use]
+    pub fn processes(&self, program: &str) -> Vec<u32> {
+        let namespace = |process: u32| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+        let Some(own) = child_of(self.holder.process()).ok().and_then(namespace) else {
+            return Vec::new();
+        };
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let all = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let runs = |process: &u32| {
+            let program_path = fs::read_link(format!("/proc/{process}/exe")).ok();
+            program_path.is_some_and(|path| path.file_name().is_some_and(|name| name == program))
+                && namespace(*process).is_some_and(|namespace| namespace == own)
+        };
+        all.filter(runs).collect()
+    }
+}
+
+/// A program that runs on a machine until it is stopped.
+#[derive(Debug)]
+pub struct Service {
+    name: String,
+    child: Child,
+    /// Where its talk goes.
+    pub log: PathBuf,
+}
+
+impl Service {
+    /// Sends a signal to the program itself. `nsenter` replaces itself by what it runs, so the child is the program.
+    ///
+    /// # Errors
+    /// Fails when it is gone.
+    pub fn signal(&self, signal: rustix::process::Signal) -> Result<(), Failure> {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).map_err(|error| Failure::Io(error.into()))
+    }
+
+    /// Kills it as `kill -9` does and waits for its end.
+    ///
+    /// # Errors
+    /// Fails when it cannot be waited for.
+    pub fn kill(&mut self) -> Result<(), Failure> {
+        let children = children_of(self.child.id());
+        for child in children {
+            if let Some(process) = rustix::process::Pid::from_raw(child as i32) {
+                rustix::process::kill_process(process, rustix::process::Signal::KILL).ok();
+            }
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Fails with the last lines of its log when it has ended.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check_alive(&mut self) -> Result<(), Failure> {
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(15)..].join("\n");
+        Err(Failure::Text(format!("{} ended with {status}: {last}", self.name)))
+    }
+
+    /// Returns its process number on the host: of the program, not of what started it.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        children_of(self.child.id()).first().copied().unwrap_or(self.child.id())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill().ok();
+    }
+}
+
+/// Starts a holder and waits until it says that it is ready.
+fn hold(command: &mut Command) -> Result<Holder, Failure> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().ok_or_else(|| Failure::Text("no pipe".to_owned()))?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    if line.trim() == "ready" {
+        return Ok(Holder(child));
+    }
+    let output = child.wait_with_output()?;
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failure::Text(format!("a machine did not start: {line}{talk}")))
+}
+
+/// Returns the process inside the namespaces that `unshare --fork` made.
+fn child_of(process: u32) -> Result<u32, Failure> {
+    let first = children_of(process).first().copied();
+    first.ok_or_else(|| Failure::Text(format!("process {process} has no child: the machine is gone")))
+}
+
+fn children_of(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}

@@ -1,0 +1,49 @@
+# Builds the root of a test machine inside fresh mount and process namespaces, then waits to be killed.
+# $1: kind (laptop, node or server); $2: the machine's folder; $3: the set-up folder; $4: the programs' folder
+set -eu
+kind=$1 base=$2 setup=$3 programs=$4
+root=$base/root
+mkdir -p "$root" "$base/var" "$base/home"
+mount -t tmpfs -o mode=0755 tmpfs "$root"
+cd "$root"
+
+bind() { # a folder or link of the host at the same place
+  if [ -L "$1" ]; then cp -P "$1" ".$1"; elif [ -d "$1" ]; then mkdir -p ".$1"; mount --rbind "$1" ".$1"; fi
+}
+
+mkdir proc run tmp etc root opt var
+mount -t proc proc proc
+mount -t tmpfs -o mode=0755 tmpfs run
+mkdir run/lock
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mkdir run/.etc run/.etc/upper run/.etc/work
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$root/run/.etc/upper,workdir=$root/run/.etc/work" etc
+for one in /bin /lib /lib32 /lib64 /libx32 /sbin /usr /sys /dev; do bind "$one"; done
+mkdir -p var/lib var/log var/tmp
+mount --bind "$base/var" var/lib
+mount --bind "$base/home" root
+mkdir -p "./$base/shared" "$base/shared"
+mount --bind "$base/shared" "./$base/shared"
+mkdir -p opt/nival
+mount --bind "$programs" opt/nival
+case $kind in
+  node)
+    # No Nix: neither its store nor a program of it can be reached from here.
+    mkdir -p opt/node opt/cni/bin opt/images
+    mount --bind "$setup/node" opt/node
+    mount --bind "$setup/cni/bin" opt/cni/bin
+    mount --bind "$setup/images" opt/images
+    ;;
+  laptop)
+    mkdir -p nix "./$setup"
+    mount --rbind "$setup" "./$setup"
+    mount --bind "$base/nix" nix
+    ;;
+  server) ;;
+esac
+mkdir .old
+pivot_root . .old
+umount -l /.old
+rmdir /.old
+echo ready
+exec sleep infinity
