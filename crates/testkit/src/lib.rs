@@ -1,14 +1,54 @@
 //! Fixtures and harnesses of real services for tests.
 
-#![expect(clippy::print_stderr, reason = "a skipped test must be loud, whatever captures its output")]
+#![expect(
+    clippy::print_stderr,
+    reason = "a skipped test must be loud, whatever captures its output"
+)]
 
+mod cri;
+mod hub;
 mod machine;
+mod network;
+mod node;
 pub mod programs;
 pub mod setup;
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+pub use cri::{BUSYBOX, PLACEHOLDER, Pod, PodSpec};
+pub use hub::{HUB_ADDRESS, Hub};
 pub use machine::{Kind, Machine, Service, World};
+pub use network::Registry;
+pub use node::{Node, NodeOptions};
+
+/// How long anything that is waited for may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Looks until there is something, at most for a minute.
+///
+/// # Errors
+/// Fails when looking fails, or when the time is over.
+pub fn poll<T>(
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if begun.elapsed() > DEADLINE {
+            return Err(Failure::Text(format!(
+                "waited {DEADLINE:?} in vain for {what}"
+            )));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
 
 /// Why a harness could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +87,10 @@ pub fn is_met(need: &str, test: &str) -> bool {
     };
     if !met {
         eprintln!("SKIPPED {test}: needs {need}");
-        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{test} needs {need}, and nothing may be skipped");
+        assert!(
+            std::env::var_os("REQUIRE_ALL").is_none(),
+            "{test} needs {need}, and nothing may be skipped"
+        );
     }
     met
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 
-use crate::{Failure, programs, run, setup};
+use crate::{Failure, Registry, programs, run, setup};
 
 /// Builds a machine's root; it says `ready` when that is done and then lives until it is killed.
 const SCRIPT: &str = include_str!("machine.sh");
@@ -72,7 +72,9 @@ impl World {
     /// Fails where namespaces cannot be made.
     pub fn new() -> Result<Self, Failure> {
         // A short path: sockets below it must stay under 108 bytes.
-        let folder = tempfile::Builder::new().prefix("nvl").tempdir_in("/var/tmp")?;
+        let folder = tempfile::Builder::new()
+            .prefix("nvl")
+            .tempdir_in("/var/tmp")?;
         let mut command = Command::new("unshare");
         command.args(["--net", "--kill-child=SIGKILL", "--fork", "sh", "-c"]);
         command.arg("ip link set lo up 2>/dev/null || busybox ip link set lo up; echo ready; exec sleep infinity");
@@ -84,6 +86,21 @@ impl World {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Returns the world's network namespace.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        let process = child_of(self.network.process()).unwrap_or_else(|_| self.network.process());
+        PathBuf::from(format!("/proc/{process}/ns/net"))
+    }
+
+    /// Starts a listener that stands in for every image registry.
+    ///
+    /// # Errors
+    /// Fails when it cannot listen.
+    pub fn registry(&self) -> Result<Registry, Failure> {
+        Registry::start(&self.network())
     }
 
     /// Keeps the folder for a person to look at, and returns it.
@@ -101,12 +118,30 @@ impl World {
         fs::create_dir_all(&folder)?;
         fs::create_dir_all(folder.join("nix"))?;
         let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &child_of(self.network.process())?.to_string()]);
-        command.args(["unshare", "--mount", "--propagation=private", "--pid", "--fork"]);
+        command.args([
+            "--net",
+            "--target",
+            &child_of(self.network.process())?.to_string(),
+        ]);
+        command.args([
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "--pid",
+            "--fork",
+        ]);
         command.args(["--kill-child=SIGKILL", "sh", "-c", SCRIPT, "machine"]);
-        command.arg(kind.to_string()).arg(&folder).arg(setup::dir()).arg(programs::dir());
+        command
+            .arg(kind.to_string())
+            .arg(&folder)
+            .arg(setup::dir())
+            .arg(programs::dir());
         let holder = hold(&mut command)?;
-        Ok(Machine { kind, folder, holder })
+        Ok(Machine {
+            kind,
+            folder,
+            holder,
+        })
     }
 }
 
@@ -127,7 +162,8 @@ impl Machine {
     #[must_use]
     pub fn on_host(&self, path: &str) -> Option<PathBuf> {
         let below = |prefix: &str, folder: &str| {
-            path.strip_prefix(prefix).map(|rest| self.folder.join(folder).join(rest))
+            path.strip_prefix(prefix)
+                .map(|rest| self.folder.join(folder).join(rest))
         };
         below("/var/lib/", "var").or_else(|| below("/root/", "home"))
     }
@@ -139,8 +175,21 @@ impl Machine {
     pub fn command(&self, program: &str) -> Result<Command, Failure> {
         let inside = child_of(self.holder.process())?;
         let mut command = Command::new("nsenter");
-        command.args(["--target", &inside.to_string(), "--mount", "--pid", "--net", "--root", "--wd=/root"]);
-        command.arg("--").arg("env").arg("-i").args(self.environment()).arg(program);
+        command.args([
+            "--target",
+            &inside.to_string(),
+            "--mount",
+            "--pid",
+            "--net",
+            "--root",
+            "--wd=/root",
+        ]);
+        command
+            .arg("--")
+            .arg("env")
+            .arg("-i")
+            .args(self.environment())
+            .arg(program);
         Ok(command)
     }
 
@@ -151,7 +200,11 @@ impl Machine {
             Kind::Node => format!("/opt/nival:/opt/node/bin:{system}"),
             Kind::Server => format!("/opt/nival:{system}"),
         };
-        let mut variables = vec![format!("PATH={path}"), "HOME=/root".to_owned(), "LANG=C.UTF-8".to_owned()];
+        let mut variables = vec![
+            format!("PATH={path}"),
+            "HOME=/root".to_owned(),
+            "LANG=C.UTF-8".to_owned(),
+        ];
         if self.kind == Kind::Laptop {
             variables.push(format!("NIX_CONFIG={}", setup::laptop_nix_configuration()));
         }
@@ -170,13 +223,29 @@ impl Machine {
     ///
     /// # Errors
     /// Fails when it cannot be started.
-    pub fn service(&self, name: &str, program: &str, arguments: &[&str]) -> Result<Service, Failure> {
+    pub fn service(
+        &self,
+        name: &str,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<Service, Failure> {
         let log = self.shared().join(format!("{name}.log"));
-        let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)?;
         let file = file.into_file();
         let mut command = self.command(program)?;
-        command.args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        Ok(Service { name: name.to_owned(), child: command.spawn()?, log })
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
+        Ok(Service {
+            name: name.to_owned(),
+            child: command.spawn()?,
+            log,
+        })
     }
 
     /// Returns the processes on this machine whose program has this name, as the host numbers them.
@@ -186,8 +255,12 @@ impl Machine {
         let Some(own) = child_of(self.holder.process()).ok().and_then(namespace) else {
             return Vec::new();
         };
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let all = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        let all = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let runs = |process: &u32| {
             let program_path = fs::read_link(format!("/proc/{process}/exe")).ok();
             program_path.is_some_and(|path| path.file_name().is_some_and(|name| name == program))
@@ -237,17 +310,25 @@ impl Service {
     /// # Errors
     /// See above.
     pub fn check_alive(&mut self) -> Result<(), Failure> {
-        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(());
+        };
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(15)..].join("\n");
-        Err(Failure::Text(format!("{} ended with {status}: {last}", self.name)))
+        Err(Failure::Text(format!(
+            "{} ended with {status}: {last}",
+            self.name
+        )))
     }
 
     /// Returns its process number on the host: of the program, not of what started it.
     #[must_use]
     pub fn process(&self) -> u32 {
-        children_of(self.child.id()).first().copied().unwrap_or(self.child.id())
+        children_of(self.child.id())
+            .first()
+            .copied()
+            .unwrap_or(self.child.id())
     }
 }
 
@@ -259,8 +340,15 @@ impl Drop for Service {
 
 /// Starts a holder and waits until it says that it is ready.
 fn hold(command: &mut Command) -> Result<Holder, Failure> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let stdout = child.stdout.take().ok_or_else(|| Failure::Text("no pipe".to_owned()))?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| Failure::Text("no pipe".to_owned()))?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
     if line.trim() == "ready" {
@@ -268,17 +356,25 @@ fn hold(command: &mut Command) -> Result<Holder, Failure> {
     }
     let output = child.wait_with_output()?;
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(Failure::Text(format!("a machine did not start: {line}{talk}")))
+    Err(Failure::Text(format!(
+        "a machine did not start: {line}{talk}"
+    )))
 }
 
 /// Returns the process inside the namespaces that `unshare --fork` made.
 fn child_of(process: u32) -> Result<u32, Failure> {
     let first = children_of(process).first().copied();
-    first.ok_or_else(|| Failure::Text(format!("process {process} has no child: the machine is gone")))
+    first.ok_or_else(|| {
+        Failure::Text(format!(
+            "process {process} has no child: the machine is gone"
+        ))
+    })
 }
 
 fn children_of(process: u32) -> Vec<u32> {
     let path = format!("/proc/{process}/task/{process}/children");
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }

@@ -45,5 +45,6 @@ mkdir .old
 pivot_root . .old
 umount -l /.old
 rmdir /.old
+cd /
 echo ready
 exec sleep infinity

@@ -15,7 +15,12 @@ pub fn dir() -> PathBuf {
 /// Tells whether they were built.
 #[must_use]
 pub fn are_built() -> bool {
-    ["nival", "nival-hub", "nival-agent", "containerd-shim-nival-v2"]
-        .iter()
-        .all(|name| dir().join(name).is_file())
+    [
+        "nival",
+        "nival-hub",
+        "nival-agent",
+        "containerd-shim-nival-v2",
+    ]
+    .iter()
+    .all(|name| dir().join(name).is_file())
 }

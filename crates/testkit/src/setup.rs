@@ -10,16 +10,19 @@ pub fn dir() -> PathBuf {
     if let Some(folder) = std::env::var_os("NIVAL_SETUP_DIR") {
         return folder.into();
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))
-    });
-    cache.unwrap_or_else(|| PathBuf::from("/var/cache")).join("nival-dev")
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    cache
+        .unwrap_or_else(|| PathBuf::from("/var/cache"))
+        .join("nival-dev")
 }
 
 /// Tells whether set-up has run to its end.
 #[must_use]
 pub fn is_done() -> bool {
-    dir().join("packages/cache/nix-cache-info").is_file() && dir().join("node/bin/containerd").exists()
+    dir().join("packages/cache/nix-cache-info").is_file()
+        && dir().join("node/bin/containerd").exists()
 }
 
 /// Returns the signed binary cache of the test packages (zstd).
@@ -35,7 +38,10 @@ pub fn cache_dir() -> PathBuf {
 #[must_use]
 pub fn cache_public_key() -> String {
     let path = dir().join("packages/cache-key.public");
-    fs::read_to_string(path).expect("set-up has run").trim().to_owned()
+    fs::read_to_string(path)
+        .expect("set-up has run")
+        .trim()
+        .to_owned()
 }
 
 /// Returns a revision of the package set (`r1`, `r2`).
