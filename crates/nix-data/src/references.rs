@@ -1,0 +1,231 @@
+//! Finding which store paths a stream of bytes refers to, and hashing past those to itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{Hash, StorePath, base32};
+
+/// The length of the hash part of a store path.
+const LENGTH: usize = 32;
+
+/// Looks for the hash parts of candidate store paths in bytes that come in chunks.
+///
+/// It is a [`Write`], so that a NAR can be written into it.
+#[derive(Debug, Clone)]
+pub struct ReferenceScanner {
+    /// What was not found yet.
+    candidates: HashMap<[u8; LENGTH], StorePath>,
+    found: BTreeSet<StorePath>,
+    /// The end of the last chunks: where a hash part may have begun.
+    tail: Vec<u8>,
+}
+
+impl ReferenceScanner {
+    /// Starts to look for these paths.
+    pub fn new(candidates: impl IntoIterator<Item = StorePath>) -> Self {
+        let by_hash_part = |path: StorePath| {
+            let hash_part = path.hash_part().as_bytes().first_chunk().copied();
+            (hash_part.expect("a hash part has 32 bytes"), path)
+        };
+        Self {
+            candidates: candidates.into_iter().map(by_hash_part).collect(),
+            found: BTreeSet::new(),
+            tail: Vec::with_capacity(2 * LENGTH),
+        }
+    }
+
+    /// Looks through the next bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        // Hash parts that began in earlier chunks end within the first 31 bytes of this one.
+        let start = &bytes[..bytes.len().min(LENGTH - 1)];
+        let mut seam = std::mem::take(&mut self.tail);
+        seam.extend_from_slice(start);
+        self.search(&seam);
+        if bytes.len() >= LENGTH {
+            self.search(bytes);
+            seam.clear();
+            seam.extend_from_slice(&bytes[bytes.len() - (LENGTH - 1)..]);
+        } else {
+            seam.drain(..seam.len().saturating_sub(LENGTH - 1));
+        }
+        self.tail = seam;
+    }
+
+    /// Returns the paths found so far.
+    #[must_use]
+    pub fn found(&self) -> &BTreeSet<StorePath> {
+        &self.found
+    }
+
+    /// Returns the paths found.
+    #[must_use]
+    pub fn finish(self) -> BTreeSet<StorePath> {
+        self.found
+    }
+
+    fn search(&mut self, bytes: &[u8]) {
+        if self.candidates.is_empty() {
+            return;
+        }
+        let mut start = 0;
+        while let Some(window) = bytes.get(start..).and_then(<[u8]>::first_chunk::<LENGTH>) {
+            // From the end backwards: a byte that is no digit rules out all windows over it, so
+            // most bytes of ordinary files are never looked at.
+            match window.iter().rposition(|byte| !base32::is_digit(*byte)) {
+                Some(position) => start += position + 1,
+                None => {
+                    if let Some(path) = self.candidates.remove(window) {
+                        self.found.insert(path);
+                    }
+                    start += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Write for ReferenceScanner {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.feed(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hashes a NAR as if its references to its own path were zeros, since a content-addressed path
+/// cannot contain the hash that its own name follows from.
+#[derive(Debug, Clone)]
+pub struct SelfReferenceHasher {
+    hash_part: [u8; LENGTH],
+    sha256: Sha256,
+    /// What may be the start of a reference, and is not hashed yet.
+    pending: Vec<u8>,
+    /// How many bytes were hashed.
+    hashed: u64,
+    /// Where the references began.
+    positions: Vec<u64>,
+}
+
+impl SelfReferenceHasher {
+    /// Starts with nothing hashed; the path is the one that the NAR has now.
+    #[must_use]
+    pub fn new(path: &StorePath) -> Self {
+        let hash_part = path.hash_part().as_bytes().first_chunk().copied();
+        Self {
+            hash_part: hash_part.expect("a hash part has 32 bytes"),
+            sha256: Sha256::new(),
+            pending: Vec::new(),
+            hashed: 0,
+            positions: Vec::new(),
+        }
+    }
+
+    /// Returns the hash, the number of bytes, and whether there was a reference to the path.
+    ///
+    /// The positions of the references are part of the hash, so that zeros in the file itself
+    /// do not give the same.
+    #[must_use]
+    pub fn finish(mut self) -> (Hash, u64, bool) {
+        self.hash_up_to(self.pending.len());
+        for position in &self.positions {
+            self.sha256.update(format!("|{position}"));
+        }
+        let hash = Hash::from_sha256(self.sha256.finalize().into());
+        (hash, self.hashed, !self.positions.is_empty())
+    }
+
+    fn hash_up_to(&mut self, end: usize) {
+        self.sha256.update(&self.pending[..end]);
+        self.hashed += end as u64;
+        self.pending.drain(..end);
+    }
+}
+
+impl Write for SelfReferenceHasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pending.extend_from_slice(bytes);
+        let mut start = 0;
+        while let Some(found) = self.pending[start..]
+            .windows(LENGTH)
+            .position(|window| window == self.hash_part)
+        {
+            start += found;
+            self.positions.push(self.hashed + start as u64);
+            self.pending[start..start + LENGTH].fill(0);
+            start += LENGTH;
+        }
+        self.hash_up_to(self.pending.len().saturating_sub(LENGTH - 1));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> StorePath {
+        StorePath::text(name, &Hash::sha256(name.as_bytes()), &BTreeSet::new()).unwrap()
+    }
+
+    #[test]
+    fn references_are_found_across_any_chunks() {
+        let [a, b, c] = ["a", "b", "c"].map(path);
+        let text = format!(
+            "xx{}yy{a}\0{}{}",
+            &c.hash_part()[1..],
+            b.hash_part(),
+            b.hash_part()
+        );
+        for size in 1..text.len() {
+            let mut scanner = ReferenceScanner::new([a.clone(), b.clone(), c.clone()]);
+            text.as_bytes()
+                .chunks(size)
+                .for_each(|chunk| scanner.feed(chunk));
+            assert_eq!(
+                scanner.finish(),
+                BTreeSet::from([a.clone(), b.clone()]),
+                "chunks of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hash_part_inside_other_digits_counts() {
+        let a = path("a");
+        let mut scanner = ReferenceScanner::new([a.clone()]);
+        scanner.feed(format!("0000{}1111", a.hash_part()).as_bytes());
+        assert_eq!(scanner.found(), &BTreeSet::from([a]));
+    }
+
+    #[test]
+    fn references_to_itself_are_zeros_with_their_positions() {
+        let a = path("a");
+        let text = format!("12345{0}{0}-{1}", a.hash_part(), &a.hash_part()[1..]);
+        let zeroed = text.replace(a.hash_part(), &"\0".repeat(LENGTH));
+        let expected = Hash::sha256(format!("{zeroed}|5|37").as_bytes());
+        for size in 1..text.len() {
+            let mut hasher = SelfReferenceHasher::new(&a);
+            text.as_bytes()
+                .chunks(size)
+                .for_each(|chunk| hasher.write_all(chunk).unwrap());
+            let length = text.len() as u64;
+            assert_eq!(
+                hasher.finish(),
+                (expected.clone(), length, true),
+                "chunks of {size}"
+            );
+        }
+        let mut hasher = SelfReferenceHasher::new(&a);
+        hasher.write_all(b"nothing").unwrap();
+        assert_eq!(hasher.finish(), (Hash::sha256(b"nothing"), 7, false));
+    }
+}
