@@ -7,6 +7,10 @@ fn main() {
 }
 
 #[cfg(feature = "agent")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a build script writes is read by cargo alone"
+)]
 fn generate() {
     use ttrpc_codegen::{Codegen, Customize, ProtobufCustomize};
 
@@ -15,7 +19,10 @@ fn generate() {
         .inputs(["proto/agent.proto"])
         .include("proto")
         .rust_protobuf()
-        .customize(Customize { async_all: true, ..Default::default() })
+        .customize(Customize {
+            async_all: true,
+            ..Default::default()
+        })
         .rust_protobuf_customize(ProtobufCustomize::default().generate_accessors(false))
         .out_dir(&folder)
         .run()

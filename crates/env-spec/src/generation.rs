@@ -111,7 +111,9 @@ impl Record for RevocationList {
 #[derive(Debug, thiserror::Error)]
 pub enum GenerationError {
     /// Made by a newer Nival.
-    #[error("generation record has version {found}; this Nival reads version {RECORD_VERSION}: upgrade it")]
+    #[error(
+        "generation record has version {found}; this Nival reads version {RECORD_VERSION}: upgrade it"
+    )]
     Version {
         /// The record's version.
         found: u32,
@@ -158,18 +160,29 @@ impl Generation {
     ///
     /// # Errors
     /// Fails for another environment, number or version, and for a closure that is not one.
-    pub fn check(&self, environment: &EnvironmentName, number: Option<u64>) -> Result<(), GenerationError> {
+    pub fn check(
+        &self,
+        environment: &EnvironmentName,
+        number: Option<u64>,
+    ) -> Result<(), GenerationError> {
         if self.version != RECORD_VERSION {
-            return Err(GenerationError::Version { found: self.version });
+            return Err(GenerationError::Version {
+                found: self.version,
+            });
         }
         if self.environment != *environment || number.is_some_and(|number| number != self.number) {
             let wanted = match number {
                 Some(number) => format!("{environment}:{number}"),
                 None => environment.to_string(),
             };
-            return Err(GenerationError::Foreign { found: self.label(), wanted });
+            return Err(GenerationError::Foreign {
+                found: self.label(),
+                wanted,
+            });
         }
-        self.systems.values().try_for_each(|system| system.check(&self.label()))
+        self.systems
+            .values()
+            .try_for_each(|system| system.check(&self.label()))
     }
 
     /// Returns the part for one system.
@@ -177,11 +190,18 @@ impl Generation {
     /// # Errors
     /// Fails when the generation was not locked for it.
     pub fn system(&self, system: &System) -> Result<&SystemGeneration, GenerationError> {
-        self.systems.get(system).ok_or_else(|| GenerationError::NoSystem {
-            generation: self.label(),
-            system: system.clone(),
-            available: self.systems.keys().map(System::as_str).collect::<Vec<_>>().join(", "),
-        })
+        self.systems
+            .get(system)
+            .ok_or_else(|| GenerationError::NoSystem {
+                generation: self.label(),
+                system: system.clone(),
+                available: self
+                    .systems
+                    .keys()
+                    .map(System::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 }
 
@@ -192,15 +212,29 @@ impl SystemGeneration {
     /// Fails with the first thing that is wrong.
     pub fn check(&self, generation: &str) -> Result<(), GenerationError> {
         let wrong = |reason: String| {
-            Err(GenerationError::Closure { generation: generation.to_owned(), reason })
+            Err(GenerationError::Closure {
+                generation: generation.to_owned(),
+                reason,
+            })
         };
         if self.closure.len() > MOST_PATHS {
-            return wrong(format!("{} store paths; the most allowed is {MOST_PATHS}", self.closure.len()));
+            return wrong(format!(
+                "{} store paths; the most allowed is {MOST_PATHS}",
+                self.closure.len()
+            ));
         }
-        if let Some(pair) = self.closure.windows(2).find(|pair| pair[0].path >= pair[1].path) {
+        if let Some(pair) = self
+            .closure
+            .windows(2)
+            .find(|pair| pair[0].path >= pair[1].path)
+        {
             return wrong(format!("{} is out of order or twice there", pair[1].path));
         }
-        let has = |path: &StorePath| self.closure.binary_search_by(|one| one.path.cmp(path)).is_ok();
+        let has = |path: &StorePath| {
+            self.closure
+                .binary_search_by(|one| one.path.cmp(path))
+                .is_ok()
+        };
         if !has(&self.environment) {
             return wrong(format!("it lacks the environment {}", self.environment));
         }
@@ -215,7 +249,9 @@ impl SystemGeneration {
     /// Returns the sum of the NAR sizes.
     #[must_use]
     pub fn nar_bytes(&self) -> u64 {
-        self.closure.iter().fold(0, |sum, one| sum.saturating_add(one.nar_size))
+        self.closure
+            .iter()
+            .fold(0, |sum, one| sum.saturating_add(one.nar_size))
     }
 }
 

@@ -66,7 +66,9 @@ pub enum ReferenceError {
         reference: String,
     },
     /// Not `owner/name…` at all.
-    #[error("{reference:?} is not a reference: expected owner/name, owner/name:12 or owner/name@sha256:…")]
+    #[error(
+        "{reference:?} is not a reference: expected owner/name, owner/name:12 or owner/name@sha256:…"
+    )]
     Shape {
         /// The whole reference.
         reference: String,
@@ -129,12 +131,16 @@ fn is_valid_part(part: &str) -> bool {
     (1..=LONGEST_NAME).contains(&bytes.len())
         && bytes.first().is_some_and(alphanumeric)
         && bytes.last().is_some_and(alphanumeric)
-        && bytes.iter().all(|byte| alphanumeric(byte) || matches!(byte, b'-' | b'_' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| alphanumeric(byte) || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// A hub in a reference is `host` or `host:port`; a dot, a port or `localhost` tells it from an owner.
 fn is_valid_hub(text: &str) -> bool {
-    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let (host, port) = text
+        .split_once(':')
+        .map_or((text, None), |(host, port)| (host, Some(port)));
     let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     port_is_good
         && (host.contains('.') || port.is_some() || host == "localhost")
@@ -171,14 +177,19 @@ impl FromStr for Reference {
                     reference: reference(),
                 });
             }
-            _ => return Err(ReferenceError::Shape { reference: reference() }),
+            _ => {
+                return Err(ReferenceError::Shape {
+                    reference: reference(),
+                });
+            }
         };
         let (name, number) = match parts[1].split_once(':') {
             None => (parts[1], None),
             Some((name, number)) => {
-                let parsed = number.parse().ok().filter(|parsed: &u64| {
-                    *parsed > 0 && parsed.to_string() == number
-                });
+                let parsed = number
+                    .parse()
+                    .ok()
+                    .filter(|parsed: &u64| *parsed > 0 && parsed.to_string() == number);
                 let parsed = parsed.ok_or_else(|| ReferenceError::BadNumber {
                     number: shown(number),
                     reference: reference(),
@@ -189,11 +200,23 @@ impl FromStr for Reference {
         for (part, what) in [(parts[0], "owner"), (name, "environment name")] {
             if !is_valid_part(part) {
                 let part = shown(part);
-                return Err(ReferenceError::BadPart { part, what, reference: reference() });
+                return Err(ReferenceError::BadPart {
+                    part,
+                    what,
+                    reference: reference(),
+                });
             }
         }
-        let environment = EnvironmentName { owner: parts[0].to_owned(), name: name.to_owned() };
-        Ok(Self { hub, environment, number, digest })
+        let environment = EnvironmentName {
+            owner: parts[0].to_owned(),
+            name: name.to_owned(),
+        };
+        Ok(Self {
+            hub,
+            environment,
+            number,
+            digest,
+        })
     }
 }
 
@@ -202,8 +225,15 @@ impl FromStr for EnvironmentName {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         match text.parse()? {
-            Reference { hub: None, environment, number: None, digest: None } => Ok(environment),
-            _ => Err(ReferenceError::Shape { reference: shown(text) }),
+            Reference {
+                hub: None,
+                environment,
+                number: None,
+                digest: None,
+            } => Ok(environment),
+            _ => Err(ReferenceError::Shape {
+                reference: shown(text),
+            }),
         }
     }
 }
@@ -213,17 +243,32 @@ impl FromStr for Pin {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         match text.parse()? {
-            Reference { hub, environment, number: Some(number), digest: Some(digest) } => {
-                Ok(Self { hub, environment, number, digest })
-            }
-            _ => Err(ReferenceError::NotAPin { reference: shown(text) }),
+            Reference {
+                hub,
+                environment,
+                number: Some(number),
+                digest: Some(digest),
+            } => Ok(Self {
+                hub,
+                environment,
+                number,
+                digest,
+            }),
+            _ => Err(ReferenceError::NotAPin {
+                reference: shown(text),
+            }),
         }
     }
 }
 
 impl From<EnvironmentName> for Reference {
     fn from(environment: EnvironmentName) -> Self {
-        Self { hub: None, environment, number: None, digest: None }
+        Self {
+            hub: None,
+            environment,
+            number: None,
+            digest: None,
+        }
     }
 }
 
@@ -313,9 +358,28 @@ mod tests {
     fn hostile_references_are_refused() {
         let long = "a".repeat(600);
         for text in [
-            "", "/", "a", "a/", "/b", "a//b", "../b", "a/..", "a/b:0", "a/b:01", "a/b:-1", "a/b:",
-            "a/b@", "a/b@sha256:00", "A/b", "a/b\n", "a/b\0", "evil/acme/api", "a/b/c/d", "a /b",
-            "a/b:99999999999999999999", &long,
+            "",
+            "/",
+            "a",
+            "a/",
+            "/b",
+            "a//b",
+            "../b",
+            "a/..",
+            "a/b:0",
+            "a/b:01",
+            "a/b:-1",
+            "a/b:",
+            "a/b@",
+            "a/b@sha256:00",
+            "A/b",
+            "a/b\n",
+            "a/b\0",
+            "evil/acme/api",
+            "a/b/c/d",
+            "a /b",
+            "a/b:99999999999999999999",
+            &long,
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
@@ -324,7 +388,11 @@ mod tests {
     #[test]
     fn a_pin_needs_number_and_digest() {
         assert!("acme/api:12".parse::<Pin>().is_err());
-        assert!(format!("acme/api:12@{}", Digest::of(b"x")).parse::<Pin>().is_ok());
+        assert!(
+            format!("acme/api:12@{}", Digest::of(b"x"))
+                .parse::<Pin>()
+                .is_ok()
+        );
     }
 
     #[test]

@@ -80,7 +80,9 @@ pub enum SignedError {
         trusted: String,
     },
     /// The signature names a trusted key, but is not over this record.
-    #[error("the signature of key {key} on {subject} is wrong: the record was altered or the key is another one of the same name")]
+    #[error(
+        "the signature of key {key} on {subject} is wrong: the record was altered or the key is another one of the same name"
+    )]
     Wrong {
         /// The record.
         subject: String,
@@ -103,7 +105,9 @@ impl TrustedKeys {
 
     /// Returns all keys with the owner they may sign for.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &PublicKey)> {
-        self.0.iter().flat_map(|(owner, keys)| keys.iter().map(move |key| (owner.as_str(), key)))
+        self.0
+            .iter()
+            .flat_map(|(owner, keys)| keys.iter().map(move |key| (owner.as_str(), key)))
     }
 }
 
@@ -115,7 +119,10 @@ impl Signed {
     pub fn new<R: Record>(record: &R, key: &SecretKey) -> Result<Self, SignedError> {
         let record = canonical(record)?;
         let signature = key.sign(&covered::<R>(Digest::of(record.as_bytes())));
-        Ok(Self { record, signatures: vec![signature.to_string()] })
+        Ok(Self {
+            record,
+            signatures: vec![signature.to_string()],
+        })
     }
 
     /// Returns the digest of the record.
@@ -130,12 +137,19 @@ impl Signed {
     /// Fails when it is too large, malformed or not canonical.
     pub fn read_unverified<R: Record>(&self) -> Result<R, SignedError> {
         if self.record.len() > LARGEST_RECORD {
-            return Err(SignedError::TooLarge { length: self.record.len() });
+            return Err(SignedError::TooLarge {
+                length: self.record.len(),
+            });
         }
-        let record: R = serde_json::from_str(&self.record)
-            .map_err(|source| SignedError::Malformed { kind: R::KIND, source })?;
+        let record: R =
+            serde_json::from_str(&self.record).map_err(|source| SignedError::Malformed {
+                kind: R::KIND,
+                source,
+            })?;
         if canonical(&record)? != self.record {
-            return Err(SignedError::NotCanonical { digest: self.digest() });
+            return Err(SignedError::NotCanonical {
+                digest: self.digest(),
+            });
         }
         Ok(record)
     }
@@ -155,23 +169,39 @@ impl Signed {
         let record = self.read_unverified()?;
         let message = covered::<R>(self.digest());
         let keys = trusted.for_owner(owner);
-        let signatures: Vec<Signature> =
-            self.signatures.iter().filter_map(|text| text.parse().ok()).collect();
+        let signatures: Vec<Signature> = self
+            .signatures
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
         if signatures.is_empty() {
-            return Err(SignedError::Unsigned { subject: subject.to_owned(), owner: owner.to_owned() });
+            return Err(SignedError::Unsigned {
+                subject: subject.to_owned(),
+                owner: owner.to_owned(),
+            });
         }
-        if signatures.iter().any(|signature| keys.iter().any(|key| key.verify(&message, signature)))
+        if signatures
+            .iter()
+            .any(|signature| keys.iter().any(|key| key.verify(&message, signature)))
         {
             return Ok(record);
         }
-        let wrong = signatures.iter().find(|one| keys.iter().any(|key| key.name() == one.name()));
+        let wrong = signatures
+            .iter()
+            .find(|one| keys.iter().any(|key| key.name() == one.name()));
         if let Some(signature) = wrong {
             return Err(SignedError::Wrong {
                 subject: subject.to_owned(),
                 key: signature.name().to_owned(),
             });
         }
-        let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let names = |names: Vec<&str>| {
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
         Err(SignedError::Untrusted {
             subject: subject.to_owned(),
             owner: owner.to_owned(),
@@ -182,8 +212,10 @@ impl Signed {
 }
 
 fn canonical<R: Record>(record: &R) -> Result<String, SignedError> {
-    serde_json_canonicalizer::to_string(record)
-        .map_err(|source| SignedError::Malformed { kind: R::KIND, source })
+    serde_json_canonicalizer::to_string(record).map_err(|source| SignedError::Malformed {
+        kind: R::KIND,
+        source,
+    })
 }
 
 fn covered<R: Record>(digest: Digest) -> Vec<u8> {

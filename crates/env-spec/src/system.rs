@@ -18,15 +18,23 @@ pub struct SystemError {
 
 impl System {
     /// The systems that an environment may be locked for.
-    pub const KNOWN: [&str; 4] =
-        ["aarch64-darwin", "aarch64-linux", "x86_64-darwin", "x86_64-linux"];
+    pub const KNOWN: [&str; 4] = [
+        "aarch64-darwin",
+        "aarch64-linux",
+        "x86_64-darwin",
+        "x86_64-linux",
+    ];
 
     /// Returns the name for an architecture and operating system as Rust's `std::env::consts` spells them.
     ///
     /// # Errors
     /// Fails for a machine that Nival does not know.
     pub fn of(architecture: &str, operating_system: &str) -> Result<Self, SystemError> {
-        let kernel = if operating_system == "macos" { "darwin" } else { operating_system };
+        let kernel = if operating_system == "macos" {
+            "darwin"
+        } else {
+            operating_system
+        };
         format!("{architecture}-{kernel}").parse()
     }
 
@@ -50,7 +58,9 @@ impl FromStr for System {
         if Self::KNOWN.contains(&text) {
             return Ok(Self(text.to_owned()));
         }
-        Err(SystemError { text: text.chars().take(100).collect() })
+        Err(SystemError {
+            text: text.chars().take(100).collect(),
+        })
     }
 }
 
@@ -62,6 +72,8 @@ impl Serialize for System {
 
 impl<'de> Deserialize<'de> for System {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }

@@ -91,6 +91,7 @@ impl ClientError {
 }
 
 /// Puts a token on a request, if there is one.
+#[must_use]
 pub fn install_token(request: RequestBuilder, token: Option<&str>) -> RequestBuilder {
     match token {
         Some(token) => request.bearer_auth(token),
@@ -103,12 +104,22 @@ impl HubClient {
     ///
     /// # Errors
     /// Fails when the address is no HTTP URL.
-    pub fn new(address: &str, token: Option<String>, http: reqwest::Client) -> Result<Self, ClientError> {
-        let text = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    pub fn new(
+        address: &str,
+        token: Option<String>,
+        http: reqwest::Client,
+    ) -> Result<Self, ClientError> {
+        let text = if address.contains("://") {
+            address.to_owned()
+        } else {
+            format!("http://{address}")
+        };
         let base = Url::parse(text.trim_end_matches('/'))
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-        let base = base.ok_or_else(|| ClientError::BadAddress { address: address.to_owned() })?;
+        let base = base.ok_or_else(|| ClientError::BadAddress {
+            address: address.to_owned(),
+        })?;
         Ok(Self { base, token, http })
     }
 
@@ -154,7 +165,8 @@ impl HubClient {
         name: &EnvironmentName,
         body: &PutEnvironment,
     ) -> Result<Environment, ClientError> {
-        self.send_json(Method::PUT, &environment::path(name), body).await
+        self.send_json(Method::PUT, &environment::path(name), body)
+            .await
     }
 
     /// Returns the live pointer, unverified.
@@ -163,7 +175,11 @@ impl HubClient {
     }
 
     /// Moves the live pointer.
-    pub async fn put_live(&self, name: &EnvironmentName, pointer: &Signed) -> Result<(), ClientError> {
+    pub async fn put_live(
+        &self,
+        name: &EnvironmentName,
+        pointer: &Signed,
+    ) -> Result<(), ClientError> {
         let request = self.request(Method::PUT, &live::path(name)).json(pointer);
         self.send(request).await.map(drop)
     }
@@ -185,7 +201,9 @@ impl HubClient {
         name: &EnvironmentName,
         record: &Signed,
     ) -> Result<(), ClientError> {
-        let request = self.request(Method::POST, &generation::post_path(name)).json(record);
+        let request = self
+            .request(Method::POST, &generation::post_path(name))
+            .json(record);
         self.send(request).await.map(drop)
     }
 
@@ -195,8 +213,14 @@ impl HubClient {
     }
 
     /// Returns a document, unverified.
-    pub async fn document(&self, name: &EnvironmentName, digest: Digest) -> Result<Bytes, ClientError> {
-        let response = self.send(self.request(Method::GET, &document::path(name, digest))).await?;
+    pub async fn document(
+        &self,
+        name: &EnvironmentName,
+        digest: Digest,
+    ) -> Result<Bytes, ClientError> {
+        let response = self
+            .send(self.request(Method::GET, &document::path(name, digest)))
+            .await?;
         read_bounded(response, document::LARGEST_DOCUMENT).await
     }
 
@@ -207,7 +231,9 @@ impl HubClient {
         digest: Digest,
         contents: Bytes,
     ) -> Result<(), ClientError> {
-        let request = self.request(Method::PUT, &document::path(name, digest)).body(contents);
+        let request = self
+            .request(Method::PUT, &document::path(name, digest))
+            .body(contents);
         self.send(request).await.map(drop)
     }
 
@@ -217,7 +243,8 @@ impl HubClient {
         owner: &str,
         question: &MissingRequest,
     ) -> Result<MissingResponse, ClientError> {
-        self.send_json(Method::POST, &missing::path(owner), question).await
+        self.send_json(Method::POST, &missing::path(owner), question)
+            .await
     }
 
     /// Puts a file of an owner's binary cache: `<hash>.narinfo`, `<hash>.ls` or `nar/<file>`.
@@ -228,7 +255,9 @@ impl HubClient {
         body: impl Into<reqwest::Body>,
     ) -> Result<(), ClientError> {
         let path = format!("{}/{file}", cache_path(owner));
-        self.send(self.request(Method::PUT, &path).body(body)).await.map(drop)
+        self.send(self.request(Method::PUT, &path).body(body))
+            .await
+            .map(drop)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -257,10 +286,13 @@ impl HubClient {
 
     /// Sends, and turns every answer that is no success into an error.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|source| ClientError::Unreachable {
-            url: source.url().unwrap_or(&self.base).clone(),
-            source,
-        })?;
+        let response = request
+            .send()
+            .await
+            .map_err(|source| ClientError::Unreachable {
+                url: source.url().unwrap_or(&self.base).clone(),
+                source,
+            })?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -273,7 +305,11 @@ impl HubClient {
                 code: body.code,
                 message: body.message,
             }),
-            Err(error) => Err(ClientError::NotAHub { url, status, reason: error.to_string() }),
+            Err(error) => Err(ClientError::NotAHub {
+                url,
+                status,
+                reason: error.to_string(),
+            }),
         }
     }
 }
@@ -290,7 +326,10 @@ async fn read_bounded(mut response: Response, limit: usize) -> Result<Bytes, Cli
     let mut body = Vec::new();
     loop {
         let piece = response.chunk().await;
-        match piece.map_err(|source| ClientError::Unreachable { url: url.clone(), source })? {
+        match piece.map_err(|source| ClientError::Unreachable {
+            url: url.clone(),
+            source,
+        })? {
             None => return Ok(body.into()),
             Some(piece) if body.len() + piece.len() <= limit => body.extend_from_slice(&piece),
             Some(_) => return Err(not_a_hub(&url, status, format!("more than {limit} bytes"))),
@@ -299,5 +338,9 @@ async fn read_bounded(mut response: Response, limit: usize) -> Result<Bytes, Cli
 }
 
 fn not_a_hub(url: &Url, status: StatusCode, reason: String) -> ClientError {
-    ClientError::NotAHub { url: url.clone(), status: status.as_u16(), reason }
+    ClientError::NotAHub {
+        url: url.clone(),
+        status: status.as_u16(),
+        reason,
+    }
 }

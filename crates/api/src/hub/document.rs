@@ -8,5 +8,8 @@ pub const LARGEST_DOCUMENT: usize = 64 << 20;
 /// Returns the path of a document.
 #[must_use]
 pub fn path(environment: &EnvironmentName, digest: Digest) -> String {
-    format!("{}/documents/{digest}", super::environment::path(environment))
+    format!(
+        "{}/documents/{digest}",
+        super::environment::path(environment)
+    )
 }
