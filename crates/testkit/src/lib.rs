@@ -9,6 +9,7 @@ mod cri;
 mod hub;
 mod machine;
 mod network;
+pub mod nix;
 mod node;
 pub mod programs;
 pub mod setup;
@@ -82,6 +83,7 @@ pub fn is_met(need: &str, test: &str) -> bool {
     let met = match need {
         "root" => rustix::process::geteuid().is_root(),
         "setup" => setup::is_done(),
+        "nix" => nix::is_there(),
         "programs" => programs::are_built(),
         other => panic!("require! does not know {other:?}"),
     };
@@ -95,8 +97,8 @@ pub fn is_met(need: &str, test: &str) -> bool {
     met
 }
 
-/// Ends the test, loudly, unless all its needs are met: `root`, `setup` (`cargo xtask setup` has run), `programs`
-/// (`cargo xtask build` has run).
+/// Ends the test, loudly, unless all its needs are met: `root`, `setup` (`cargo xtask setup` has run), `nix` (set-up
+/// has come at least to Nix), `programs` (`cargo xtask build` has run).
 #[macro_export]
 macro_rules! require {
     ($($need:ident),+) => {
