@@ -10,5 +10,5 @@ mod system;
 
 pub use digest::{Digest, DigestError};
 pub use reference::{EnvironmentName, Pin, Reference, ReferenceError};
-pub use signed::{Record, Signed, SignedError, TrustedKeys};
+pub use signed::{LARGEST_RECORD, Record, Signed, SignedError, TrustedKeys};
 pub use system::{System, SystemError};

@@ -221,3 +221,107 @@ fn canonical<R: Record>(record: &R) -> Result<String, SignedError> {
 fn covered<R: Record>(digest: Digest) -> Vec<u8> {
     format!("{}\n{digest}\n", R::KIND).into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::{LivePointer, RevocationList};
+
+    fn pointer() -> LivePointer {
+        LivePointer {
+            environment: "acme/api".parse().unwrap(),
+            number: 3,
+            digest: Digest::of(b"generation"),
+            sequence: 7,
+            time: "2026-11-24T10:00:00Z".to_owned(),
+        }
+    }
+
+    fn key(name: &str, seed: u8) -> SecretKey {
+        SecretKey::generate_from_seed(name, [seed; 32]).unwrap()
+    }
+
+    fn trusting(owner: &str, key: &SecretKey) -> TrustedKeys {
+        let mut trusted = TrustedKeys::default();
+        trusted.add(owner, key.public_key());
+        trusted
+    }
+
+    #[test]
+    fn a_record_signed_by_a_trusted_key_is_believed() {
+        let key = key("acme-1", 1);
+        let signed = Signed::new(&pointer(), &key).unwrap();
+        let read: LivePointer = signed
+            .verify("the pointer", "acme", &trusting("acme", &key))
+            .unwrap();
+        assert_eq!(read, pointer());
+    }
+
+    #[test]
+    fn an_altered_record_is_refused() {
+        let key = key("acme-1", 1);
+        let mut signed = Signed::new(&pointer(), &key).unwrap();
+        signed.record = signed.record.replace("\"sequence\":7", "\"sequence\":8");
+        let error = signed.verify::<LivePointer>("the pointer", "acme", &trusting("acme", &key));
+        assert!(matches!(error, Err(SignedError::Wrong { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn a_key_of_another_owner_and_an_unknown_key_are_refused() {
+        let (own, strange) = (key("acme-1", 1), key("evil-1", 2));
+        let signed = Signed::new(&pointer(), &strange).unwrap();
+        for trusted in [trusting("acme", &own), trusting("evil", &strange)] {
+            let error = signed.verify::<LivePointer>("the pointer", "acme", &trusted);
+            assert!(
+                matches!(error, Err(SignedError::Untrusted { .. })),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_with_no_signature_is_refused() {
+        let key = key("acme-1", 1);
+        let mut signed = Signed::new(&pointer(), &key).unwrap();
+        signed.signatures = vec!["no signature at all".to_owned()];
+        let error = signed.verify::<LivePointer>("the pointer", "acme", &trusting("acme", &key));
+        assert!(
+            matches!(error, Err(SignedError::Unsigned { .. })),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn another_spelling_of_a_record_is_refused() {
+        let mut signed = Signed::new(&pointer(), &key("acme-1", 1)).unwrap();
+        signed.record = signed.record.replace(":7", ": 7");
+        let error = signed.read_unverified::<LivePointer>();
+        assert!(
+            matches!(error, Err(SignedError::NotCanonical { .. })),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_signature_on_one_kind_counts_for_no_other() {
+        let key = key("acme-1", 1);
+        let list = RevocationList {
+            owner: "acme".to_owned(),
+            revoked: BTreeMap::new(),
+            sequence: 1,
+            time: "2026-11-24T10:00:00Z".to_owned(),
+        };
+        let record = canonical(&pointer()).unwrap();
+        let borrowed = key.sign(&covered::<RevocationList>(Digest::of(record.as_bytes())));
+        let signed = Signed {
+            record,
+            signatures: vec![borrowed.to_string()],
+        };
+        assert!(
+            signed
+                .verify::<LivePointer>("the pointer", "acme", &trusting("acme", &key))
+                .is_err()
+        );
+        assert!(Signed::new(&list, &key).is_ok());
+    }
+}

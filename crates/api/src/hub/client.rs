@@ -91,7 +91,6 @@ impl ClientError {
 }
 
 /// Puts a token on a request, if there is one.
-#[must_use]
 pub fn install_token(request: RequestBuilder, token: Option<&str>) -> RequestBuilder {
     match token {
         Some(token) => request.bearer_auth(token),
