@@ -13,6 +13,7 @@ pub mod nix;
 mod node;
 pub mod programs;
 pub mod setup;
+mod stack;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub use hub::{HUB_ADDRESS, Hub};
 pub use machine::{Kind, Machine, Service, World};
 pub use network::Registry;
 pub use node::{Node, NodeOptions};
+pub use stack::{KEY, OWNER, Stack, publish_script};
 
 /// How long anything that is waited for may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -42,7 +42,10 @@ impl Nix {
             .map(|name| {
                 let folder = tempfile::Builder::new().prefix("nival-nix-").tempdir()?;
                 fs::create_dir(folder.path().join("home"))?;
-                Ok(Self { program: program(name), folder })
+                Ok(Self {
+                    program: program(name),
+                    folder,
+                })
             })
             .collect()
     }
@@ -78,7 +81,9 @@ impl Nix {
     /// # Errors
     /// Fails when it does.
     pub fn text(&self, words: &[&str]) -> Result<String, Failure> {
-        Ok(crate::run(&mut self.command(words))?.trim_end_matches('\n').to_owned())
+        Ok(crate::run(&mut self.command(words))?
+            .trim_end_matches('\n')
+            .to_owned())
     }
 
     /// Runs an old command and returns what it printed, byte for byte.

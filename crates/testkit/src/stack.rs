@@ -1,0 +1,130 @@
+//! All of Nival in one world: a hub, a laptop that may publish to it, and nodes that trust the laptop's key.
+
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::{Failure, HUB_ADDRESS, Hub, Kind, Machine, Node, NodeOptions, Registry, World, setup};
+
+/// The owner that the laptop publishes as.
+pub const OWNER: &str = "demo";
+
+/// The name of the key that the laptop signs with.
+pub const KEY: &str = "demo-1";
+
+/// A world with everything but nodes. Programs are dropped before the network they use.
+#[derive(Debug)]
+pub struct Stack {
+    /// The developer's machine, configured for the hub and the test packages.
+    pub laptop: Machine,
+    /// The hub.
+    pub hub: Hub,
+    /// Stands in for every image registry.
+    pub registry: Registry,
+    /// Where all of them are.
+    pub world: World,
+}
+
+impl Stack {
+    /// Starts a hub with its defaults, and a laptop that has a token for it but no key yet.
+    ///
+    /// # Errors
+    /// Fails with what did not start.
+    pub fn start() -> Result<Self, Failure> {
+        let world = World::new()?;
+        let hub = Hub::start(&world, &[])?;
+        let laptop = world.machine(Kind::Laptop, "laptop")?;
+        let registry = world.registry()?;
+        let token = hub.token(OWNER, &["--scope", "push"])?;
+        let configuration = format!(
+            "hub = \"http://{HUB_ADDRESS}\"\ntoken = \"{token}\"\nsigning_key = \"{KEY}\"\n[catalog]\nrevisions = [\n  \
+             {{ name = \"r2\", path = \"{}\" }},\n  {{ name = \"r1\", path = \"{}\" }},\n]\n",
+            setup::revision("r2").display(),
+            setup::revision("r1").display(),
+        );
+        let staged = laptop.shared().join("config.toml");
+        fs::write(&staged, configuration)?;
+        let place = "mkdir -p ~/.config/nival && cp";
+        laptop.shell(&format!(
+            "{place} {} ~/.config/nival/config.toml",
+            staged.display()
+        ))?;
+        Ok(Self {
+            laptop,
+            hub,
+            registry,
+            world,
+        })
+    }
+
+    /// Makes the laptop's key and trusts it there.
+    ///
+    /// # Errors
+    /// Fails when the command line refuses.
+    pub fn make_key(&self) -> Result<(), Failure> {
+        let script = format!(
+            "nival key generate {KEY} && nival key trust {OWNER} \"$(nival key show {KEY})\""
+        );
+        self.laptop.shell(&script).map(drop)
+    }
+
+    /// Returns the laptop's public key.
+    ///
+    /// # Errors
+    /// Fails before it is made.
+    pub fn public_key(&self) -> Result<String, Failure> {
+        Ok(self
+            .laptop
+            .shell(&format!("nival key show {KEY}"))?
+            .trim()
+            .to_owned())
+    }
+
+    /// Makes an environment in a folder of its name and publishes it.
+    ///
+    /// # Errors
+    /// Fails when any of the commands does.
+    pub fn publish(&self, name: &str, packages: &str, more: &str) -> Result<Value, Failure> {
+        let text = self.laptop.shell(&publish_script(name, packages, more))?;
+        Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
+    }
+
+    /// Starts a node that trusts the laptop's key. `more` goes into the agent's configuration.
+    ///
+    /// # Errors
+    /// Fails with what did not start.
+    pub fn node(&self, name: &str, more: &str) -> Result<Node, Failure> {
+        let agent_configuration = format!(
+            "hub = \"http://{HUB_ADDRESS}\"\n{more}\n[trust]\n{OWNER} = [\"{}\"]\n",
+            self.public_key()?
+        );
+        let options = NodeOptions {
+            agent_configuration,
+            registry: Some(self.registry.address()),
+        };
+        Node::start(&self.world, name, &options)
+    }
+
+    /// Returns the record of a published generation, after the laptop verified it.
+    ///
+    /// # Errors
+    /// Fails when it is not there or not trusted.
+    pub fn record(&self, reference: &str) -> Result<Value, Failure> {
+        let text = self
+            .laptop
+            .shell(&format!("nival show {reference} --json"))?;
+        let shown: Value = serde_json::from_str(&text).map_err(std::io::Error::from)?;
+        Ok(if shown["record"].is_object() {
+            shown["record"].clone()
+        } else {
+            shown
+        })
+    }
+}
+
+/// Returns the commands that make and publish an environment of these packages.
+#[must_use]
+pub fn publish_script(name: &str, packages: &str, more: &str) -> String {
+    format!(
+        "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && nival install {packages} >&2 && nival push {OWNER}/{name} {more} --json"
+    )
+}
