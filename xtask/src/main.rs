@@ -1,3 +1,92 @@
 //! The project's own tasks, each in a file of its name.
 
-fn main() {}
+#![expect(clippy::print_stderr, reason = "a tool talks to its user")]
+
+mod bench;
+mod budget;
+mod build;
+mod ci;
+mod demo;
+mod generate;
+mod layers;
+mod measure;
+mod metadata;
+mod setup;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Bring the real parts (containerd, runc, CNI plugins, Nix, test packages) into a private folder
+    Setup,
+    /// Build the four programs as they ship: static and optimised
+    Build,
+    /// Set up, then tell the whole story by the real programs
+    Demo {
+        /// Write the story as JSON too
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Set up, then run every check and every test (the same as `ci`)
+    Test,
+    /// Set up, then run every check and every test
+    Ci,
+    /// Check that crates depend only on lower floors
+    Layers,
+    /// Check licences, opening sentences and other house rules
+    Tidy,
+    /// Write what is made from code: command reference, diagram
+    Gen {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check the size of the shim
+    Budget,
+    /// Measure on real parts and write docs/BENCHMARKS.md
+    Bench {
+        /// Counted runs of each
+        #[arg(long, default_value_t = 9)]
+        runs: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
+    match task {
+        Task::Setup => setup::run(),
+        Task::Build => build::programs(root).map(|folder| say(&folder.display().to_string())),
+        Task::Demo { report } => demo::run(root, report.as_ref()),
+        Task::Test | Task::Ci => ci::run(root),
+        Task::Layers => layers::check(root),
+        Task::Tidy => tidy::check(root),
+        Task::Gen { check: true } => generate::check(root),
+        Task::Gen { check: false } => generate::write(root),
+        Task::Budget => budget::check(root),
+        Task::Bench { runs } => bench::run(root, runs),
+    }
+}
+
+/// Talks to whoever runs the task.
+fn say(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,84 @@
+//! Measures on real parts and writes the figures to `docs/BENCHMARKS.md`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use fs_err as fs;
+use testkit::Stack;
+
+use crate::{build, measure, say, setup};
+
+const BEGIN: &str = "<!-- written by `cargo xtask bench`: begin -->";
+const END: &str = "<!-- written by `cargo xtask bench`: end -->";
+
+/// Runs all benchmarks.
+pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
+    setup::run()?;
+    build::programs(root)?;
+    let stack = Stack::start()?;
+    stack.make_key()?;
+    stack.publish("app", "python3 numpy redis", "--public")?;
+    let node = stack.node("node", "")?;
+    let starts = measure::starts(&node, "demo/app", runs)?;
+    let memory = measure::memory(&node, "demo/app")?;
+    let cold = measure::cold(
+        &stack.laptop,
+        &node,
+        testkit::HUB_ADDRESS,
+        "demo/app:1",
+        runs,
+    )?;
+
+    let mut table =
+        String::from("| what | Nival | baseline | ratio | aim |\n|---|---|---|---|---|\n");
+    writeln!(
+        table,
+        "| warm start (python3 in the pod against `true` of busybox with plain runc) | {:.0} ms | {:.0} ms | {:.2} | ≤ 1.10 |",
+        starts.nival_ms, starts.runc_ms, starts.ratio
+    )?;
+    writeln!(
+        table,
+        "| cold fetch of python3 + numpy + redis (against `nix copy`) | {:.2} s | {:.2} s | {:.2} | ≤ 1.00 |",
+        cold.nival_s, cold.nix_s, cold.ratio
+    )?;
+    let percent = |own: u64, other: u64| own as f64 / other as f64;
+    writeln!(
+        table,
+        "| shim PSS (against the Go shim) | {} KiB | {} KiB | {:.2} | ≤ 6144 KiB |",
+        memory.shim_pss_kib,
+        memory.go_pss_kib,
+        percent(memory.shim_pss_kib, memory.go_pss_kib)
+    )?;
+    writeln!(
+        table,
+        "| shim RSS (against the Go shim) | {} KiB | {} KiB | {:.2} | |",
+        memory.shim_rss_kib,
+        memory.go_rss_kib,
+        percent(memory.shim_rss_kib, memory.go_rss_kib)
+    )?;
+    writeln!(
+        table,
+        "| agent, peak after the cold fetch | {} KiB | | | |",
+        memory.agent_peak_kib
+    )?;
+    writeln!(
+        table,
+        "\nMedians of {runs} runs, baseline and Nival in turn; the ratio is the median of the pairs' ratios."
+    )?;
+    table.lines().for_each(say);
+
+    let path = root.join("docs/BENCHMARKS.md");
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .context("the page lacks the begin mark")?;
+    let (_, after) = rest
+        .split_once(END)
+        .context("the page lacks the end mark")?;
+    host::fs::write_atomic(
+        &path,
+        format!("{before}{BEGIN}\n{table}{END}{after}").as_bytes(),
+    )?;
+    Ok(())
+}

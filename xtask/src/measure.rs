@@ -1,0 +1,210 @@
+//! What is measured, always against a baseline in the same run: this and its rival in turn, medians and their ratio.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
+use testkit::{BUSYBOX, Machine, Node, PLACEHOLDER, PodSpec};
+
+/// Time from nothing to a container that has run `true`, with all content on the node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Starts {
+    pub(crate) nival_ms: f64,
+    pub(crate) runc_ms: f64,
+    pub(crate) ratio: f64,
+}
+
+/// Memory of the processes that a node runs for Nival, and of the Go shim beside them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    pub(crate) shim_pss_kib: u64,
+    pub(crate) shim_rss_kib: u64,
+    pub(crate) go_pss_kib: u64,
+    pub(crate) go_rss_kib: u64,
+    pub(crate) agent_peak_kib: u64,
+}
+
+/// Time to fetch a closure into an empty store from one and the same cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cold {
+    pub(crate) nival_s: f64,
+    pub(crate) nix_s: f64,
+    pub(crate) ratio: f64,
+}
+
+/// Measures warm starts: sandbox, container, start and the end of `true`, by the same `crictl`.
+pub(crate) fn starts(node: &Node, environment: &str, runs: usize) -> Result<Starts> {
+    let nival = PodSpec::with_environment("warm", environment);
+    let runc = PodSpec::plain("plain", "runc");
+    let (mut nival_times, mut runc_times) = (Vec::new(), Vec::new());
+    // The first of each warms the caches and is not counted.
+    for run in 0..=runs {
+        let plain = start(node, &runc, BUSYBOX, &["/bin/true"])?;
+        let own = start(node, &nival, PLACEHOLDER, &["python3", "-c", ""])?;
+        if run > 0 {
+            runc_times.push(plain);
+            nival_times.push(own);
+        }
+    }
+    let (nival_ms, runc_ms) = (median(&nival_times) * 1e3, median(&runc_times) * 1e3);
+    Ok(Starts {
+        nival_ms,
+        runc_ms,
+        ratio: ratio(&nival_times, &runc_times),
+    })
+}
+
+/// Returns the time until the container is started; its end and removal are not counted.
+fn start(node: &Node, spec: &PodSpec, image: &str, command: &[&str]) -> Result<Duration> {
+    let begun = Instant::now();
+    let pod = node.run_pod(spec)?;
+    let container = pod.container("main", image, command)?;
+    let took = begun.elapsed();
+    let code = pod.wait(&container)?;
+    pod.remove()?;
+    if code != 0 {
+        bail!("a measured container ended with exit code {code}");
+    }
+    Ok(took)
+}
+
+/// Measures memory while one pod of each kind runs.
+pub(crate) fn memory(node: &Node, environment: &str) -> Result<Memory> {
+    let nival = node.run_pod(&PodSpec::with_environment("own", environment))?;
+    nival.container(
+        "main",
+        PLACEHOLDER,
+        &["python3", "-c", "import time; time.sleep(600)"],
+    )?;
+    let runc = node.run_pod(&PodSpec::plain("other", "runc"))?;
+    runc.container("main", BUSYBOX, &["/bin/sleep", "600"])?;
+    let (shim_pss_kib, shim_rss_kib) = shim(node, "containerd-shim-nival-v2")?;
+    let (go_pss_kib, go_rss_kib) = shim(node, "containerd-shim-runc-v2")?;
+    let agent = node.agent_process().context("the agent runs")?;
+    let agent_peak_kib = field(Path::new(&format!("/proc/{agent}/status")), "VmHWM:")?;
+    nival.remove()?;
+    runc.remove()?;
+    Ok(Memory {
+        shim_pss_kib,
+        shim_rss_kib,
+        go_pss_kib,
+        go_rss_kib,
+        agent_peak_kib,
+    })
+}
+
+fn shim(node: &Node, program: &str) -> Result<(u64, u64)> {
+    let processes = node.machine().processes(program);
+    let process = processes
+        .first()
+        .with_context(|| format!("{program} runs"))?;
+    let rollup = format!("/proc/{process}/smaps_rollup");
+    Ok((
+        field(Path::new(&rollup), "Pss:")?,
+        field(Path::new(&rollup), "Rss:")?,
+    ))
+}
+
+fn field(path: &Path, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(path)?;
+    let value = text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
+    value.with_context(|| format!("{} has no {name}", path.display()))
+}
+
+/// Measures cold fetches: `nival-agent` into an empty store, `nix copy` into an empty store, in turn.
+pub(crate) fn cold(
+    laptop: &Machine,
+    node: &Node,
+    hub: &str,
+    reference: &str,
+    runs: usize,
+) -> Result<Cold> {
+    let shown = laptop.shell(&format!("nival show {reference} --json"))?;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    let record = if shown["record"].is_object() {
+        &shown["record"]
+    } else {
+        &shown
+    };
+    let environment = record["systems"]["x86_64-linux"]["environment"].as_str();
+    let environment = environment.context("the record has an environment")?;
+    let owner = reference
+        .split('/')
+        .next()
+        .context("a reference has an owner")?;
+    let (mut nival_times, mut nix_times) = (Vec::new(), Vec::new());
+    for run in 0..=runs {
+        let nix = laptop.shell(&format!(
+            "rm -rf /root/cold; begun=$(date +%s%N); nix copy --from http://{hub}/cache/{owner} --to /root/cold --no-check-sigs {environment} >&2; \
+             echo $(( $(date +%s%N) - begun )); chmod -R u+w /root/cold; rm -rf /root/cold"
+        ))?;
+        let nival = node.machine().shell(&format!(
+            "rm -rf /var/lib/cold; sed '/^state\\|^socket/d' /etc/nival/agent.toml > /run/cold.toml; \
+             nival-agent serve --config /run/cold.toml --state /var/lib/cold --socket /run/cold.sock 2>/run/cold.log & agent=$!; \
+             until [ -S /run/cold.sock ] && nival-agent status --socket /run/cold.sock >/dev/null 2>&1; do :; done; \
+             begun=$(date +%s%N); nival-agent prefetch --socket /run/cold.sock {reference} >&2; echo $(( $(date +%s%N) - begun )); \
+             kill $agent; wait $agent || true; rm -rf /var/lib/cold"
+        ))?;
+        if run > 0 {
+            nix_times.push(nanoseconds(&nix)?);
+            nival_times.push(nanoseconds(&nival)?);
+        }
+    }
+    let (nival_s, nix_s) = (median(&nival_times), median(&nix_times));
+    Ok(Cold {
+        nival_s,
+        nix_s,
+        ratio: ratio(&nival_times, &nix_times),
+    })
+}
+
+fn nanoseconds(text: &str) -> Result<Duration> {
+    let number = text.split_whitespace().find_map(|word| word.parse().ok());
+    Ok(Duration::from_nanos(
+        number.with_context(|| format!("no time in {text:?}"))?,
+    ))
+}
+
+/// Returns the median in seconds.
+fn median(times: &[Duration]) -> f64 {
+    middle(times.iter().map(Duration::as_secs_f64).collect())
+}
+
+/// Returns the median of the ratios pair by pair: it holds when the machine's speed drifts.
+fn ratio(own: &[Duration], other: &[Duration]) -> f64 {
+    middle(
+        own.iter()
+            .zip(other)
+            .map(|(own, other)| own.as_secs_f64() / other.as_secs_f64())
+            .collect(),
+    )
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_taken_pair_by_pair() {
+        let times = |values: &[u64]| {
+            values
+                .iter()
+                .map(|one| Duration::from_millis(*one))
+                .collect::<Vec<_>>()
+        };
+        assert!((ratio(&times(&[10, 100, 30]), &times(&[10, 50, 10])) - 2.0).abs() < 1e-9);
+        assert!((median(&times(&[30, 10, 20])) - 0.02).abs() < 1e-9);
+    }
+}
