@@ -1,66 +1,42 @@
 //! The project's own tasks, each in a file of its name.
 
-#![expect(clippy::print_stderr, reason = "a tool talks to its user")]
-
-mod bench;
-mod budget;
-mod build;
-mod ci;
-mod demo;
-mod generate;
-mod layers;
-mod measure;
-mod metadata;
+mod namespace;
 mod setup;
-mod tidy;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
 
 /// The project's own tasks.
-#[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
 enum Task {
-    /// Bring the real parts (containerd, runc, CNI plugins, Nix, test packages) into a private folder
+    /// Brings containerd, runc, Nix and the test packages into a private folder.
     Setup,
-    /// Build the four programs as they ship: static and optimised
-    Build,
-    /// Set up, then tell the whole story by the real programs
-    Demo {
-        /// Write the story as JSON too
-        #[arg(long, value_name = "FILE")]
-        report: Option<PathBuf>,
+    /// Runs a command where `/nix` is the set-up folder's.
+    Laptop {
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
     },
-    /// Set up, then run every check and every test (the same as `ci`)
-    Test,
-    /// Set up, then run every check and every test
-    Ci,
-    /// Check that crates depend only on lower floors
-    Layers,
-    /// Check licences, opening sentences and other house rules
-    Tidy,
-    /// Write what is made from code: command reference, diagram
-    Gen {
-        /// Only compare
-        #[arg(long)]
-        check: bool,
-    },
-    /// Check the size of the shim
-    Budget,
-    /// Measure on real parts and write docs/BENCHMARKS.md
-    Bench {
-        /// Counted runs of each
-        #[arg(long, default_value_t = 9)]
-        runs: usize,
+    /// Runs a command where there is no Nix.
+    Node {
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
     },
 }
 
 fn main() -> ExitCode {
-    match run(Task::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
         Err(error) => {
             say(&format!("error: {error:#}"));
             ExitCode::FAILURE
@@ -68,25 +44,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
+fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Setup => setup::run(),
-        Task::Build => build::programs(root).map(|folder| say(&folder.display().to_string())),
-        Task::Demo { report } => demo::run(root, report.as_ref()),
-        Task::Test | Task::Ci => ci::run(root),
-        Task::Layers => layers::check(root),
-        Task::Tidy => tidy::check(root),
-        Task::Gen { check: true } => generate::check(root),
-        Task::Gen { check: false } => generate::write(root),
-        Task::Budget => budget::check(root),
-        Task::Bench { runs } => bench::run(root, runs),
+        Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Task::Laptop { command } => pass_through(namespace::with_nix(&command[0])?, &command[1..]),
+        Task::Node { command } => pass_through(namespace::without_nix(&command[0])?, &command[1..]),
     }
 }
 
-/// Talks to whoever runs the task.
-fn say(line: &str) {
+/// Runs a command on this terminal and ends as it ended.
+fn pass_through(mut command: Command, arguments: &[OsString]) -> Result<ExitCode> {
+    let status = command.args(arguments).status().context("starting the command")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+/// Tells the user what goes on.
+#[expect(clippy::print_stderr, reason = "a tool talks to its user")]
+pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }

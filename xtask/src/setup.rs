@@ -1,8 +1,74 @@
-//! Brings the real parts into a private folder.
+//! Brings the real parts that demo and tests run: containerd, runc, Nix, images and a package set of real programs.
 
-use anyhow::Result;
+mod apt;
+mod go;
+mod images;
+mod nix;
+mod oci;
+mod packages;
+mod step;
+mod tools;
 
-/// Does what is not done yet.
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use fs_err as fs;
+use host::lock::FileLock;
+
+use crate::say;
+use step::{Inputs, Steps};
+use tools::Tools;
+
+/// How long one clone waits for another's set-up. From nothing it takes some minutes.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// Does whatever is not done yet. It is safe to run at any time, from several clones at once.
 pub(crate) fn run() -> Result<()> {
-    anyhow::bail!("set-up is not there yet")
+    let begun = Instant::now();
+    let setup = testkit::setup::dir();
+    fs::create_dir_all(&setup)?;
+    let _lock = FileLock::acquire(&setup.join(".lock"), "the set-up folder", PATIENCE)?;
+    let steps = Steps::open(&setup)?;
+    let tools = Tools::bring(&steps)?;
+    // Building Go programs keeps the processor busy, the packages mostly the disk and the network.
+    std::thread::scope(|scope| {
+        let programs = scope.spawn(|| go::bring(&steps, &tools));
+        let packages = bring_packages(&steps, &tools);
+        let programs = programs.join().map_err(|_panic| anyhow!("building the Go programs panicked"))?;
+        packages.and(programs)
+    })?;
+    links(&steps)?;
+    step::remove(&steps.scratch())?;
+    say(&format!("set-up is complete in {} ({:.1?})", setup.display(), begun.elapsed()));
+    Ok(())
+}
+
+fn bring_packages(steps: &Steps, tools: &Tools) -> Result<()> {
+    images::bring(steps, tools)?;
+    nix::bring(steps, tools)?;
+    packages::bring(steps, tools)
+}
+
+/// Makes `bin`, with the needed programs and no others: a whole prefix in `PATH` would shadow the system's.
+fn links(steps: &Steps) -> Result<()> {
+    let mut links: Vec<(String, String)> = Vec::new();
+    for entry in fs::read_dir(steps.setup().join("node/bin"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        links.push((name.clone(), format!("../node/bin/{name}")));
+    }
+    for (suite, name) in nix::VERSIONS {
+        links.push(((*name).to_owned(), format!("../nix/{suite}/usr/bin/nix")));
+    }
+    links.push(("nix-store".to_owned(), "nix".to_owned()));
+    links.sort();
+    let inputs = links.iter().fold(Inputs::of_recipe(1), |inputs, (name, target)| {
+        inputs.with(name).with(target)
+    });
+    steps.run("bin", inputs, |folder| {
+        for (name, target) in &links {
+            symlink(target, folder.join(name)).with_context(|| format!("linking {name}"))?;
+        }
+        Ok(())
+    })
 }

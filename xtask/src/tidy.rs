@@ -1,4 +1,4 @@
-//! House rules that no other tool checks: opening sentences, licences, ignored tests, unowned TODOs, banned crates.
+//! House rules that no other tool checks: opening sentences, licences, ignored tests, unowned to-dos, banned crates.
 
 use std::path::Path;
 use std::process::Command;

@@ -78,7 +78,7 @@ impl World {
         let mut command = Command::new("unshare");
         command.args(["--net", "--kill-child=SIGKILL", "--fork", "sh", "-c"]);
         command.arg("ip link set lo up 2>/dev/null || busybox ip link set lo up; echo ready; exec sleep infinity");
-        let network = hold(&mut command)?;
+        let network = hold(&command)?;
         Ok(Self { folder, network })
     }
 
@@ -136,7 +136,7 @@ impl World {
             .arg(&folder)
             .arg(setup::dir())
             .arg(programs::dir());
-        let holder = hold(&mut command)?;
+        let holder = hold(&command)?;
         Ok(Machine {
             kind,
             folder,
@@ -338,9 +338,11 @@ impl Drop for Service {
     }
 }
 
-/// Starts a holder and waits until it says that it is ready.
-fn hold(command: &mut Command) -> Result<Holder, Failure> {
-    let mut child = command
+/// Starts a holder and waits until it says that it is ready. It dies with whoever started it, however that ends.
+fn hold(command: &Command) -> Result<Holder, Failure> {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    let mut child = bound
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -153,5 +153,4 @@ experimental-features = nix-command ca-derivations
 build-users-group =
 substituters =
 sandbox = false
-flake-registry =
 ";
