@@ -1,42 +1,80 @@
 //! The project's own tasks, each in a file of its name.
 
+#![expect(clippy::print_stderr, reason = "a tool talks to its user")]
+
+mod bench;
+mod budget;
+mod build;
+mod ci;
+mod demo;
+mod generate;
+mod layers;
+mod measure;
+mod metadata;
 mod namespace;
 mod setup;
+mod tidy;
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::Parser;
 
 /// The project's own tasks.
-#[derive(Debug, Parser)]
-struct Arguments {
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(Debug, Subcommand)]
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
 enum Task {
-    /// Brings containerd, runc, Nix and the test packages into a private folder.
+    /// Bring the real parts (containerd, runc, CNI plugins, Nix, test packages) into a private folder
     Setup,
-    /// Runs a command where `/nix` is the set-up folder's.
+    /// Run a command where /nix is the set-up folder's
     Laptop {
-        /// The command.
+        /// The command
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Runs a command where there is no Nix.
+    /// Run a command where there is no Nix
     Node {
-        /// The command.
+        /// The command
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
+    },
+    /// Build the four programs as they ship: static and optimised
+    Build,
+    /// Set up, then tell the whole story by the real programs
+    Demo {
+        /// Write the story as JSON too
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Set up, then run every check and every test (the same as `ci`)
+    Test,
+    /// Set up, then run every check and every test
+    Ci,
+    /// Check that crates depend only on lower floors
+    Layers,
+    /// Check licences, opening sentences and other house rules
+    Tidy,
+    /// Write what is made from code: command reference, diagram
+    Gen {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check the size of the shim
+    Budget,
+    /// Measure on real parts and write docs/BENCHMARKS.md
+    Bench {
+        /// Counted runs of each
+        #[arg(long, default_value_t = 9)]
+        runs: usize,
     },
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().task) {
-        Ok(code) => code,
+    match run(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
             ExitCode::FAILURE
@@ -44,23 +82,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<ExitCode> {
+fn run(task: Task) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
     match task {
-        Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
-        Task::Laptop { command } => pass_through(namespace::with_nix(&command[0])?, &command[1..]),
-        Task::Node { command } => pass_through(namespace::without_nix(&command[0])?, &command[1..]),
+        Task::Setup => setup::run(),
+        Task::Laptop { command } => namespace::run_with_nix(&command),
+        Task::Node { command } => namespace::run_without_nix(&command),
+        Task::Build => build::programs(root).map(|folder| say(&folder.display().to_string())),
+        Task::Demo { report } => demo::run(root, report.as_ref()),
+        Task::Test | Task::Ci => ci::run(root),
+        Task::Layers => layers::check(root),
+        Task::Tidy => tidy::check(root),
+        Task::Gen { check: true } => generate::check(root),
+        Task::Gen { check: false } => generate::write(root),
+        Task::Budget => budget::check(root),
+        Task::Bench { runs } => bench::run(root, runs),
     }
 }
 
-/// Runs a command on this terminal and ends as it ended.
-fn pass_through(mut command: Command, arguments: &[OsString]) -> Result<ExitCode> {
-    let status = command.args(arguments).status().context("starting the command")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(1)))
-}
-
-/// Tells the user what goes on.
-#[expect(clippy::print_stderr, reason = "a tool talks to its user")]
-pub(crate) fn say(line: &str) {
+/// Talks to whoever runs the task.
+fn say(line: &str) {
     eprintln!("{line}");
 }

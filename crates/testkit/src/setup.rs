@@ -65,3 +65,55 @@ pub fn laptop_nix_configuration() -> String {
     ]
     .join("\n")
 }
+
+/// Returns the `nix` program; the folder beside it holds `nix-store` and the older `nix-2.26` too.
+#[must_use]
+pub fn nix() -> PathBuf {
+    dir().join("bin/nix")
+}
+
+/// Returns the folder that is bound at `/nix` where the test packages are built.
+#[must_use]
+pub fn nix_root() -> PathBuf {
+    dir().join("nix-root/nix")
+}
+
+/// Returns a folder with all that a container node has: containerd, ctr, the Go shim, runc, crictl and busybox.
+#[must_use]
+pub fn node_bin() -> PathBuf {
+    dir().join("node/bin")
+}
+
+/// Returns the folder with the CNI plugins bridge, loopback and host-local.
+#[must_use]
+pub fn cni_bin() -> PathBuf {
+    dir().join("cni/bin")
+}
+
+/// Returns the folder with image archives: `pause.tar`, `placeholder.tar`, `busybox.tar`.
+#[must_use]
+pub fn images() -> PathBuf {
+    dir().join("images")
+}
+
+/// Returns a signed cache (xz) with the closure of jq alone.
+#[must_use]
+pub fn xz_cache_dir() -> PathBuf {
+    dir().join("packages/cache-xz")
+}
+
+/// Returns Nix's configuration where the test packages are built: no network, and no substituter.
+#[must_use]
+pub fn builder_nix_configuration() -> String {
+    let busybox = dir().join("tools/bootstrap/bin/busybox");
+    [
+        "experimental-features = nix-command flakes".to_owned(),
+        "build-users-group =".to_owned(),
+        "sandbox = true".to_owned(),
+        format!("sandbox-paths = /bin/sh={}", busybox.display()),
+        "substituters =".to_owned(),
+        "flake-registry =".to_owned(),
+        "max-jobs = auto".to_owned(),
+    ]
+    .join("\n")
+}

@@ -1,0 +1,172 @@
+//! Programs built from pinned Go modules: containerd, runc, crictl and the CNI plugins.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use fs_err as fs;
+
+use super::apt::{self, Apt};
+use super::step::{Inputs, Steps};
+use super::tools::Tools;
+use crate::say;
+
+/// The oldest Go that builds everything here.
+const OLDEST: (u32, u32) = (1, 26);
+
+/// Programs of one module, pinned with everything that they are made of by their `go.mod` and `go.sum`.
+struct Programs {
+    module: &'static str,
+    sums: &'static str,
+    packages: &'static [&'static str],
+    tags: &'static str,
+    linker: &'static str,
+}
+
+const CONTAINERD: Programs = Programs {
+    module: include_str!("go/containerd/go.mod"),
+    sums: include_str!("go/containerd/go.sum"),
+    packages: &[
+        "github.com/containerd/containerd/v2/cmd/containerd",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        "github.com/containerd/containerd/v2/cmd/ctr",
+    ],
+    tags: "",
+    linker: "-s -w",
+};
+
+const CRICTL: Programs = Programs {
+    module: include_str!("go/crictl/go.mod"),
+    sums: include_str!("go/crictl/go.sum"),
+    packages: &["sigs.k8s.io/cri-tools/cmd/crictl"],
+    tags: "",
+    linker: "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=v1.36.0",
+};
+
+/// The only one with C in it: linked statically, it runs on any node all the same.
+const RUNC: Programs = Programs {
+    module: include_str!("go/runc/go.mod"),
+    sums: include_str!("go/runc/go.sum"),
+    packages: &["github.com/opencontainers/runc"],
+    tags: "seccomp netgo osusergo",
+    linker: "-s -w -extldflags -static",
+};
+
+const CNI: Programs = Programs {
+    module: include_str!("go/cni/go.mod"),
+    sums: include_str!("go/cni/go.sum"),
+    packages: &[
+        "github.com/containernetworking/plugins/plugins/ipam/host-local",
+        "github.com/containernetworking/plugins/plugins/main/bridge",
+        "github.com/containernetworking/plugins/plugins/main/loopback",
+    ],
+    tags: "",
+    linker: "-s -w",
+};
+
+impl Programs {
+    fn inputs(&self, inputs: Inputs) -> Inputs {
+        inputs.with(self.module).with(self.sums).with(self.tags).with(self.linker)
+    }
+
+    fn build(&self, go: &Path, steps: &Steps, tools: &Tools, folder: &Path) -> Result<()> {
+        let scratch = tempfile::tempdir_in(steps.scratch())?;
+        fs::write(scratch.path().join("go.mod"), self.module)?;
+        fs::write(scratch.path().join("go.sum"), self.sums)?;
+        let uses_c = self.tags.contains("seccomp");
+        let mut command = Command::new(go);
+        command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+        command.args(["-tags", self.tags, "-ldflags", self.linker, "-o"]).arg(folder);
+        command.args(self.packages).current_dir(scratch.path());
+        command.env("GOTOOLCHAIN", "local").env("GOWORK", "off").env_remove("GOFLAGS");
+        command.env("CGO_ENABLED", if uses_c { "1" } else { "0" });
+        if uses_c {
+            command.env("PKG_CONFIG", seccomp_flags(scratch.path(), &tools.seccomp())?);
+        }
+        host::process::run(&mut command)?;
+        Ok(())
+    }
+}
+
+/// Builds what a node has, and the CNI plugins.
+pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
+    let node = [&CONTAINERD, &RUNC, &CRICTL];
+    let inputs = node.iter().fold(Inputs::of_recipe(1), |inputs, programs| programs.inputs(inputs));
+    steps.run("node", inputs, |folder| {
+        let bin = folder.join("bin");
+        fs::create_dir(&bin)?;
+        let go = toolchain(steps)?;
+        node.iter().try_for_each(|programs| programs.build(&go, steps, tools, &bin))?;
+        fs::copy(tools.busybox(), bin.join("busybox"))?;
+        Ok(())
+    })?;
+    steps.run("cni", CNI.inputs(Inputs::of_recipe(1)), |folder| {
+        fs::create_dir(folder.join("bin"))?;
+        CNI.build(&toolchain(steps)?, steps, tools, &folder.join("bin"))
+    })
+}
+
+/// Writes a stand-in for `pkg-config` that knows libseccomp alone, since a fresh machine has neither.
+fn seccomp_flags(folder: &Path, seccomp: &Path) -> Result<PathBuf> {
+    let path = folder.join("pkg-config");
+    let script = format!(
+        "#!/bin/sh\nfor argument in \"$@\"; do case $argument in\n\
+         --cflags) echo '-I{0}/include' ;;\n--libs) echo '-L{0}/lib -lseccomp' ;;\nesac; done\n",
+        seccomp.display()
+    );
+    fs::write(&path, script)?;
+    fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+/// Returns the machine's Go where it is new enough, else brings one.
+fn toolchain(steps: &Steps) -> Result<PathBuf> {
+    let mut command = Command::new("go");
+    command.args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local");
+    if let Ok(output) = host::process::run(&mut command) {
+        let version = String::from_utf8_lossy(&output.stdout).into_owned();
+        if parse_version(version.trim().trim_start_matches("go")).is_some_and(|found| found >= OLDEST) {
+            return Ok("go".into());
+        }
+    }
+    steps.run("go", Inputs::of_recipe(1), |folder| bring_toolchain(steps, folder))?;
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(steps.setup().join("go/usr/lib"))? {
+        roots.push(entry?.path().join("bin/go"));
+    }
+    roots.retain(|path| path.is_file());
+    roots.pop().context("the package of Go has no program bin/go")
+}
+
+fn bring_toolchain(steps: &Steps, folder: &Path) -> Result<()> {
+    let apt = Apt::open(&steps.scratch(), "sid")?;
+    let names = apt.names(r"^golang-1\.[0-9]+-go$")?;
+    let version = |name: &String| parse_version(name.strip_prefix("golang-")?.strip_suffix("-go")?);
+    let versions = names.iter().filter_map(version).filter(|found| *found >= OLDEST);
+    let (major, minor) = versions.min().context("Debian sid has no Go that is new enough")?;
+    say(&format!("this machine has no Go {}.{}: taking Debian's {major}.{minor}", OLDEST.0, OLDEST.1));
+    let names = [format!("golang-{major}.{minor}-go"), format!("golang-{major}.{minor}-src")];
+    let packages = apt.describe(&names.each_ref().map(String::as_str))?;
+    let debs = steps.scratch().join("debs-go");
+    fs::create_dir_all(&debs)?;
+    apt.download(packages.values(), &debs)?;
+    packages.values().try_for_each(|package| apt::unpack(&debs.join(package.file_name()), folder))
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_go_are_compared_by_number() {
+        assert_eq!(parse_version("1.26.8"), Some((1, 26)));
+        assert!(parse_version("1.9.1") < Some(OLDEST));
+        assert_eq!(parse_version("devel"), None);
+    }
+}
