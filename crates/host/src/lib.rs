@@ -2,6 +2,8 @@
 
 pub mod fs;
 pub mod lock;
+pub mod mount;
+pub mod nix;
 pub mod process;
 pub mod shutdown;
 pub mod telemetry;
