@@ -1,11 +1,14 @@
 //! What an environment is: manifest, lock, composed tree, activation plan, generation.
 
 pub mod activation;
+pub mod diagnostic;
 mod digest;
 pub mod generation;
 pub mod lockfile;
+pub mod manifest;
 mod reference;
 mod signed;
+pub mod solve;
 mod system;
 
 pub use digest::{Digest, DigestError};

@@ -38,6 +38,12 @@ impl System {
         format!("{architecture}-{kernel}").parse()
     }
 
+    /// Returns every system that an environment may be locked for, sorted.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        Self::KNOWN.iter().map(|name| Self((*name).to_owned())).collect()
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,0 +1,75 @@
+//! How to run a command in an environment: variables, search paths and the hook.
+
+mod variables;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use variables::{VariableError, names_in, resolve_variables};
+
+use crate::manifest::ActivateMode;
+
+/// What the activation of an environment sets, worked out when it was locked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActivationPlan {
+    /// Variables in the order in which to set them. Their values are final but for `${NAME}`: that is taken from the
+    /// surroundings when it is activated, and is nothing where they lack it. `$$` is one dollar sign.
+    pub variables: Vec<Variable>,
+    /// Search paths such as `PATH`: these entries go before what the surroundings have.
+    pub search_paths: BTreeMap<String, Vec<String>>,
+    /// Search paths of mode `dev` alone, such as where compilers find headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub development_paths: BTreeMap<String, Vec<String>>,
+    /// The `on-activate` hook, a bash script that runs once before the command.
+    pub hook: Option<String>,
+}
+
+/// One variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// What a search path means where nobody has set it: prepending to nothing must not hide that.
+const MEANT_WHEN_UNSET: [(&str, &str); 4] = [
+    // An empty entry stands for the system's own pages.
+    ("INFOPATH", ""),
+    ("MANPATH", ""),
+    ("XDG_CONFIG_DIRS", "/etc/xdg"),
+    ("XDG_DATA_DIRS", "/usr/local/share:/usr/share"),
+];
+
+impl ActivationPlan {
+    /// Returns the variables to set, in order, over these surroundings.
+    ///
+    /// Search paths come last: their entries stand before what a variable of the plan or else the surroundings have.
+    #[must_use]
+    pub fn expand(
+        &self,
+        mode: ActivateMode,
+        surroundings: &BTreeMap<String, String>,
+    ) -> Vec<(String, String)> {
+        let mut set: Vec<(String, String)> = Vec::new();
+        for variable in &self.variables {
+            set.push((variable.name.clone(), variables::fill(&variable.value, surroundings)));
+        }
+        let development = (mode == ActivateMode::Dev).then_some(&self.development_paths);
+        for (name, entries) in self.search_paths.iter().chain(development.into_iter().flatten()) {
+            let own = set.iter().rev().find(|(set, _)| set == name).map(|(_, value)| value);
+            let rest = own.or_else(|| surroundings.get(name)).filter(|value| !value.is_empty());
+            let unset = MEANT_WHEN_UNSET.iter().find(|(known, _)| known == name);
+            let rest = rest.map(String::as_str).or(unset.map(|(_, meant)| *meant));
+            let parts = entries.iter().map(String::as_str).chain(rest);
+            let value = parts.collect::<Vec<_>>().join(":");
+            set.retain(|(set, _)| set != name);
+            set.push((name.clone(), value));
+        }
+        set
+    }
+}
