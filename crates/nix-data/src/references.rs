@@ -111,6 +111,21 @@ pub struct SelfReferenceHasher {
     positions: Vec<u64>,
 }
 
+/// What [`SelfReferenceHasher`] found. Both hashes are in use, and are the same for the contents
+/// that have no reference to themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfReferenceHashes {
+    /// As Nix takes it since 2.35 and took it up to 2.16: the positions of the references count,
+    /// so that contents with zeros in their place have another hash.
+    pub with_positions: Hash,
+    /// As Nix 2.17 to 2.34 take it.
+    pub without_positions: Hash,
+    /// How many bytes there were.
+    pub size: u64,
+    /// How many references there were.
+    pub references: usize,
+}
+
 impl SelfReferenceHasher {
     /// Starts with nothing hashed; the path is the one that the NAR has now.
     #[must_use]
@@ -125,18 +140,21 @@ impl SelfReferenceHasher {
         }
     }
 
-    /// Returns the hash, the number of bytes, and whether there was a reference to the path.
-    ///
-    /// The positions of the references are part of the hash, so that zeros in the file itself
-    /// do not give the same.
+    /// Returns the hashes of all that was written.
     #[must_use]
-    pub fn finish(mut self) -> (Hash, u64, bool) {
+    pub fn finish(mut self) -> SelfReferenceHashes {
         self.hash_up_to(self.pending.len());
+        let finish = |sha256: Sha256| Hash::from_sha256(sha256.finalize().into());
+        let without_positions = finish(self.sha256.clone());
         for position in &self.positions {
             self.sha256.update(format!("|{position}"));
         }
-        let hash = Hash::from_sha256(self.sha256.finalize().into());
-        (hash, self.hashed, !self.positions.is_empty())
+        SelfReferenceHashes {
+            with_positions: finish(self.sha256),
+            without_positions,
+            size: self.hashed,
+            references: self.positions.len(),
+        }
     }
 
     fn hash_up_to(&mut self, end: usize) {
@@ -207,25 +225,28 @@ mod tests {
     }
 
     #[test]
-    fn references_to_itself_are_zeros_with_their_positions() {
+    fn references_to_itself_are_zeros_whatever_the_chunks() {
         let a = path("a");
         let text = format!("12345{0}{0}-{1}", a.hash_part(), &a.hash_part()[1..]);
         let zeroed = text.replace(a.hash_part(), &"\0".repeat(LENGTH));
-        let expected = Hash::sha256(format!("{zeroed}|5|37").as_bytes());
+        let expected = SelfReferenceHashes {
+            with_positions: Hash::sha256(format!("{zeroed}|5|37").as_bytes()),
+            without_positions: Hash::sha256(zeroed.as_bytes()),
+            size: text.len() as u64,
+            references: 2,
+        };
         for size in 1..text.len() {
             let mut hasher = SelfReferenceHasher::new(&a);
             text.as_bytes()
                 .chunks(size)
                 .for_each(|chunk| hasher.write_all(chunk).unwrap());
-            let length = text.len() as u64;
-            assert_eq!(
-                hasher.finish(),
-                (expected.clone(), length, true),
-                "chunks of {size}"
-            );
+            assert_eq!(hasher.finish(), expected, "chunks of {size}");
         }
         let mut hasher = SelfReferenceHasher::new(&a);
         hasher.write_all(b"nothing").unwrap();
-        assert_eq!(hasher.finish(), (Hash::sha256(b"nothing"), 7, false));
+        let hashes = hasher.finish();
+        assert_eq!(hashes.with_positions, Hash::sha256(b"nothing"));
+        assert_eq!(hashes.without_positions, hashes.with_positions);
+        assert_eq!((hashes.size, hashes.references), (7, 0));
     }
 }

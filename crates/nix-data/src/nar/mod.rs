@@ -24,7 +24,9 @@ pub const LONGEST_NAME: usize = 255;
 /// The longest target of a symlink, as the kernel has it.
 pub const LONGEST_TARGET: usize = 4095;
 
-/// How many directories deep an entry may lie. Nix itself takes 64 from 2.35 on.
+/// How many directories may lie in each other.
+///
+/// Nix took any number, and takes 64 since its 2.34.8: what older ones made is still read here.
 pub const DEEPEST: usize = 256;
 
 /// Returns how many zeros follow a string of this length.

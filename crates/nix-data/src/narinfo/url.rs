@@ -41,7 +41,7 @@ pub enum UrlError {
 /// Checks that a URL stays below the cache, for an HTTP client and for a folder alike.
 ///
 /// A query is allowed: some servers put the hash part there.
-pub(crate) fn check(url: &str) -> Result<(), UrlError> {
+pub(super) fn check(url: &str) -> Result<(), UrlError> {
     if url.is_empty() || url.len() > LONGEST {
         return Err(UrlError::Length { length: url.len() });
     }
