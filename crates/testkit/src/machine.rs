@@ -182,7 +182,7 @@ impl Machine {
             "--pid",
             "--net",
             "--root",
-            "--wd=/root",
+            "--wdns=/root",
         ]);
         command
             .arg("--")
@@ -341,7 +341,10 @@ impl Drop for Service {
 /// Starts a holder and waits until it says that it is ready. It dies with whoever started it, however that ends.
 fn hold(command: &Command) -> Result<Holder, Failure> {
     let mut bound = Command::new("setpriv");
-    bound.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    bound
+        .args(["--pdeathsig", "KILL"])
+        .arg(command.get_program())
+        .args(command.get_args());
     let mut child = bound
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,6 +1,9 @@
 //! Stories through all parts: a laptop, a hub and a node without Nix, each test in a world of its own.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop right there"
+)]
 
 mod faults;
 mod laptop;
