@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod diagnostic;
 mod digest;
+pub mod edit;
 pub mod generation;
 pub mod lockfile;
 pub mod manifest;

@@ -246,10 +246,6 @@ impl<'s, 't> Field<'s, 't> {
         self.source.error(&self.key_span, format!("{} {problem}", self.path), help);
     }
 
-    pub(super) fn warn(&self, problem: &str) {
-        self.source.warn(&self.key_span, format!("{} {problem}", self.path));
-    }
-
     fn wrong_type<T>(&self, wanted: &str, help: Option<String>) -> Option<T> {
         let found = match self.value.get_ref() {
             DeValue::String(_) => "a string",

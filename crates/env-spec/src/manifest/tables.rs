@@ -193,7 +193,11 @@ fn read_outputs(field: &Field<'_, '_>) -> Option<Outputs> {
 
 fn systems(field: &Field<'_, '_>) -> Option<Vec<System>> {
     let mut systems = Vec::new();
-    for (text, field) in field.strings()? {
+    let written = field.strings()?;
+    if written.is_empty() {
+        field.error("names no system", Some(format!("known: {}", System::KNOWN.join(", "))));
+    }
+    for (text, field) in written {
         match text.parse::<System>() {
             Ok(system) => systems.push(system),
             Err(_) => {
@@ -207,9 +211,6 @@ fn systems(field: &Field<'_, '_>) -> Option<Vec<System>> {
     }
     systems.sort();
     systems.dedup();
-    if systems.is_empty() {
-        field.error("names no system", Some(format!("known: {}", System::KNOWN.join(", "))));
-    }
     Some(systems)
 }
 
