@@ -1,5 +1,6 @@
 //! How to run a command in an environment: variables, search paths and the hook.
 
+mod paths;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use variables::{VariableError, names_in, resolve_variables};
 
-use crate::manifest::ActivateMode;
+use crate::compose::{ComposeError, Composed, Contents};
+use crate::manifest::{ActivateMode, Manifest};
 
 /// What the activation of an environment sets, worked out when it was locked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,12 @@ pub struct Variable {
     pub value: String,
 }
 
+/// The variable that holds the environment's store path.
+pub const ENVIRONMENT: &str = "NIVAL_ENV";
+
+/// The same as Flox names it, for manifests that were written for Flox.
+const FLOX_ENVIRONMENT: &str = "FLOX_ENV";
+
 /// What a search path means where nobody has set it: prepending to nothing must not hide that.
 const MEANT_WHEN_UNSET: [(&str, &str); 4] = [
     // An empty entry stands for the system's own pages.
@@ -45,7 +53,45 @@ const MEANT_WHEN_UNSET: [(&str, &str); 4] = [
     ("XDG_DATA_DIRS", "/usr/local/share:/usr/share"),
 ];
 
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// The variables make no sense.
+    #[error(transparent)]
+    Variables(#[from] VariableError),
+    /// The environment cannot be read.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+}
+
 impl ActivationPlan {
+    /// Works out what the activation of an environment sets.
+    ///
+    /// # Errors
+    /// Fails when variables refer to each other in a circle, and when a package cannot be read.
+    pub fn new(
+        manifest: &Manifest,
+        composed: &Composed,
+        contents: &dyn Contents,
+    ) -> Result<Self, ActivationError> {
+        let found = paths::find(composed, contents)?;
+        let environment = composed.path.to_string();
+        let mut vars = manifest.vars.clone();
+        vars.insert(ENVIRONMENT.to_owned(), environment.clone());
+        if mentions_flox(manifest) {
+            vars.entry(FLOX_ENVIRONMENT.to_owned()).or_insert(environment);
+        }
+        for (name, value) in found.variables {
+            vars.entry(name.to_owned()).or_insert(value);
+        }
+        Ok(Self {
+            variables: resolve_variables(&vars)?,
+            search_paths: found.search_paths,
+            development_paths: found.development_paths,
+            hook: manifest.hook.on_activate.clone(),
+        })
+    }
+
     /// Returns the variables to set, in order, over these surroundings.
     ///
     /// Search paths come last: their entries stand before what a variable of the plan or else the surroundings have.
@@ -73,3 +119,15 @@ impl ActivationPlan {
         set
     }
 }
+
+fn mentions_flox(manifest: &Manifest) -> bool {
+    let profile = &manifest.profile;
+    let scripts = [&manifest.hook.on_activate, &profile.common, &profile.bash, &profile.zsh, &profile.fish];
+    let scripts = scripts.into_iter().flatten();
+    let services = manifest.services.values().map(|service| &service.command);
+    let mut texts = scripts.chain(manifest.vars.values()).chain(services);
+    texts.any(|text| text.contains(FLOX_ENVIRONMENT))
+}
+
+#[cfg(test)]
+mod tests;
