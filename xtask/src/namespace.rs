@@ -61,8 +61,11 @@ fn in_namespace(nix: &Path, program: impl AsRef<OsStr>) -> Result<Command> {
     if !nix.as_os_str().is_empty() {
         fs::create_dir_all(nix)?;
     }
+    // As a file: an error that quotes the command would otherwise quote the whole script.
+    let script = root.with_file_name("namespace.sh");
+    host::fs::write_atomic(&script, SCRIPT.as_bytes())?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "namespace"]);
+    command.args(["--mount", "--propagation", "private", "sh"]).arg(script);
     command.arg(root).arg(nix).arg(program);
     Ok(command)
 }
