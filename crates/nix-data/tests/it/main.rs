@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod fuzz_seeds;
 mod hostile_nar;
 mod narinfo;
 mod properties;

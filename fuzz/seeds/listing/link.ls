@@ -1,0 +1,1 @@
+{"root":{"target":"../target","type":"symlink"},"version":1}
