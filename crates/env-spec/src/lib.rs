@@ -11,6 +11,7 @@ pub mod manifest;
 mod reference;
 mod signed;
 pub mod solve;
+pub mod staleness;
 mod system;
 
 pub use digest::{Digest, DigestError};
