@@ -1,3 +1,8 @@
-//! `nival-hub`: environments, generations and a Nix binary cache per owner.
+//! `nival-hub`: the program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::tls::install();
+    hub::run()
+}

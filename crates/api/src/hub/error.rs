@@ -34,6 +34,10 @@ pub enum ErrorCode {
     Incomplete,
     /// Bytes do not match the hash they were sent under.
     HashMismatch,
+    /// The cache has other bytes under this store path, and keeps them.
+    Conflict,
+    /// The record has no signature.
+    Unsigned,
     /// Larger than the hub takes.
     TooLarge,
     /// The hub is at fault.

@@ -1,0 +1,154 @@
+//! The application: what all requests share, and which address leads where.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, Uri};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use crate::config::Settings;
+use crate::db::Database;
+use crate::error::HubError;
+use crate::metrics::Metrics;
+use crate::owner::Owner;
+use crate::routes;
+use crate::storage::Storage;
+
+/// Large records and NAR inspections under way at the same time: each costs memory or a core.
+const HEAVY_AT_ONCE: usize = 4;
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Names, access and history.
+    pub(crate) database: Database,
+    /// All bytes.
+    pub(crate) storage: Storage,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// What the hub does.
+    pub(crate) settings: Arc<Settings>,
+    /// Turns for heavy work.
+    pub(crate) heavy: Arc<Semaphore>,
+    /// Owners whose cache has its `nix-cache-info` object.
+    pub(crate) known_owners: Arc<Mutex<HashSet<Owner>>>,
+}
+
+impl App {
+    /// Opens database and object store.
+    ///
+    /// # Errors
+    /// Fails when either cannot be opened.
+    pub(crate) async fn open(settings: Settings) -> Result<Self, HubError> {
+        let storage = Storage::local(&settings.objects())?;
+        let database = Database::open(&settings.database()).await?;
+        Ok(Self {
+            database,
+            storage,
+            metrics: Arc::default(),
+            settings: Arc::new(settings),
+            heavy: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
+            known_owners: Arc::default(),
+        })
+    }
+
+    /// Returns everything that is served.
+    pub(crate) fn router(&self) -> Router {
+        let environment = "/v1/environments/{owner}/{name}";
+        let below = |rest: &str| format!("{environment}/{rest}");
+        let router = Router::new()
+            .route(api::hub::info::PATH, get(routes::info::get))
+            .route(
+                api::hub::environment::LIST_PATH,
+                get(routes::environments::list),
+            )
+            .route(
+                environment,
+                get(routes::environments::get).put(routes::environments::put),
+            )
+            .route(&below("generations"), post(routes::generations::post))
+            .route(&below("generations/{which}"), get(routes::generations::get))
+            .route(
+                &below("live"),
+                get(routes::live::get).put(routes::live::put),
+            )
+            .route(&below("history"), get(routes::history::get))
+            .route(
+                &below("documents/{digest}"),
+                get(routes::documents::get).put(routes::documents::put),
+            )
+            .route("/v1/owners/{owner}/missing", post(routes::missing::post))
+            .route(
+                "/cache/{owner}/nix-cache-info",
+                get(routes::cache_info::get),
+            )
+            .route(
+                "/cache/{owner}/{file}",
+                get(routes::narinfo::get).put(routes::narinfo::put),
+            )
+            .route(
+                "/cache/{owner}/nar/{file}",
+                get(routes::nar::get).put(routes::nar::put),
+            )
+            .route("/healthz", get(routes::health::healthz))
+            .route("/readyz", get(routes::health::readyz));
+        let router = match self.settings.metrics_listen {
+            Some(_) => router,
+            None => router.route("/metrics", get(routes::health::metrics)),
+        };
+        self.finish(router)
+    }
+
+    /// Returns what is served on the address for metrics, where it is another one.
+    pub(crate) fn metrics_router(&self) -> Router {
+        self.finish(Router::new().route("/metrics", get(routes::health::metrics)))
+    }
+
+    fn finish(&self, router: Router<Self>) -> Router {
+        router
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(method_not_allowed)
+            // Each handler bounds its own body, knowing what it is.
+            .layer(DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(self.clone(), count))
+            .with_state(self.clone())
+    }
+}
+
+async fn unknown_route(uri: Uri) -> HubError {
+    HubError::UnknownRoute {
+        path: uri.path().chars().take(200).collect(),
+    }
+}
+
+async fn method_not_allowed(method: Method) -> HubError {
+    HubError::MethodNotAllowed { method }
+}
+
+/// Takes one down again when the request ends, however it ends.
+struct InFlight(Arc<Metrics>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
+}
+
+async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    app.metrics.in_flight.inc();
+    let in_flight = InFlight(Arc::clone(&app.metrics));
+    let response = next.run(request).await;
+    drop(in_flight);
+    let (status, took) = (response.status(), begun.elapsed());
+    app.metrics.count(&method, &path, status, took);
+    tracing::debug!(%method, path, status = status.as_u16(), ?took, "request");
+    response
+}

@@ -1,0 +1,151 @@
+//! What the user wrote (`ConfigFile`) and what the hub does (`Settings`).
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Read where no other file is named, if it is there.
+pub(crate) const DEFAULT_FILE: &str = "/etc/nival/hub.toml";
+
+/// The configuration file. All of it is optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ConfigFile {
+    /// Where to listen.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where `/metrics` is served; without it, beside everything else. The page has no secrets, but names what is used.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// The folder of all data.
+    pub(crate) data: Option<PathBuf>,
+    /// The largest NAR file that is taken, in bytes.
+    pub(crate) largest_nar: Option<u64>,
+    /// Whether records that nobody signed are taken. Nodes refuse them all the same.
+    pub(crate) accept_unsigned: Option<bool>,
+    /// How many connections are served at the same time; more wait.
+    pub(crate) most_connections: Option<usize>,
+    /// Logs as JSON.
+    pub(crate) log_json: Option<bool>,
+}
+
+/// What the hub does.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where `/metrics` is served instead of there.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// The folder of all data.
+    pub(crate) data: PathBuf,
+    /// The largest NAR file that is taken. 20 GB is the largest closure that Nival is made for.
+    pub(crate) largest_nar: u64,
+    /// Whether records that nobody signed are taken.
+    pub(crate) accept_unsigned: bool,
+    /// How many connections are served at the same time: each may hold two parts of an upload in memory.
+    pub(crate) most_connections: usize,
+    /// How long a request's body or header may stall.
+    pub(crate) stall_timeout: Duration,
+    /// How long open requests may take after SIGTERM.
+    pub(crate) drain_timeout: Duration,
+    /// Logs as JSON.
+    pub(crate) log_json: bool,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration")]
+    Read(#[source] std::io::Error),
+    /// The file is not valid.
+    #[error("the configuration {} is not valid", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// There is no place for data.
+    #[error("cannot tell where to keep data: neither XDG_DATA_HOME nor HOME is set; use --data")]
+    NoData,
+}
+
+impl ConfigFile {
+    /// Reads the named file, or the default one if it is there.
+    ///
+    /// # Errors
+    /// Fails when the named file is not there, and when the file is not valid.
+    pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match fs_err::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse {
+                path: path.to_owned(),
+                source,
+            }),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(ConfigError::Read(error)),
+        }
+    }
+
+    /// Fills in the defaults. `data_home` is where data of users' programs lies.
+    ///
+    /// # Errors
+    /// Fails when no place for data is known.
+    pub(crate) fn decide(self, data_home: Option<PathBuf>) -> Result<Settings, ConfigError> {
+        let default_data = data_home.map(|folder| folder.join("nival-hub"));
+        Ok(Settings {
+            listen: self.listen.unwrap_or_else(|| {
+                api::hub::DEFAULT_ADDRESS
+                    .parse()
+                    .expect("the default address is one")
+            }),
+            metrics_listen: self.metrics_listen,
+            data: self.data.or(default_data).ok_or(ConfigError::NoData)?,
+            largest_nar: self.largest_nar.unwrap_or(20 << 30),
+            accept_unsigned: self.accept_unsigned.unwrap_or(false),
+            most_connections: self.most_connections.unwrap_or(512),
+            stall_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            log_json: self.log_json.unwrap_or(false),
+        })
+    }
+}
+
+impl Settings {
+    /// Returns the database's file.
+    #[must_use]
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data.join("hub.sqlite")
+    }
+
+    /// Returns the object store's folder.
+    #[must_use]
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.data.join("objects")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_configured_gives_working_settings() {
+        let settings = ConfigFile::default()
+            .decide(Some("/home/me/.local/share".into()))
+            .unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:7878");
+        assert_eq!(settings.data, Path::new("/home/me/.local/share/nival-hub"));
+        assert!(!settings.accept_unsigned);
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let error = toml::from_str::<ConfigFile>("listne = 1").unwrap_err();
+        assert!(error.to_string().contains("listne"), "{error}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The live pointer: which generation a name means.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use env_spec::Signed;
+use env_spec::generation::LivePointer;
+
+use super::{LARGEST_SMALL, environment_name, require_same, require_signature};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Pieces;
+use crate::error::HubError;
+use crate::storage::layout;
+
+/// Returns the pointer.
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path((owner, name)): Path<(String, String)>,
+    caller: Caller,
+) -> Result<Json<Signed>, HubError> {
+    let name = environment_name(&owner, &name)?;
+    caller.environment(&app, &name).await?;
+    let live = app.database.live(&name).await?;
+    live.map(Json)
+        .ok_or_else(|| caller.not_found(&format!("live generation of {name}")))
+}
+
+/// Moves the pointer. The same move again changes nothing, so a client whose answer was lost may repeat.
+pub(crate) async fn put(
+    State(app): State<App>,
+    Path((owner, name)): Path<(String, String)>,
+    caller: Caller,
+    body: Body,
+) -> Result<StatusCode, HubError> {
+    let name = environment_name(&owner, &name)?;
+    let actor = caller.require_push(&(&name).into())?;
+    let stall = app.settings.stall_timeout;
+    let signed: Signed = Pieces::new(body, "the pointer", LARGEST_SMALL, stall)
+        .json()
+        .await?;
+    let pointer: LivePointer = signed.read_unverified()?;
+    require_same(&pointer.environment, &name)?;
+    let subject = format!("the live pointer of {name}");
+    require_signature(&app, &signed, &subject)?;
+
+    let mut writing = app.database.write().await?;
+    let present = app
+        .database
+        .environment(&name)
+        .await?
+        .map_or(0, |row| row.sequence);
+    if pointer.sequence != present + 1 {
+        let live = app.database.live(&name).await?;
+        if live.is_some_and(|live| live.record == signed.record) {
+            return Ok(StatusCode::OK);
+        }
+        let given = pointer.sequence;
+        return Err(HubError::PointerMoved {
+            environment: name,
+            present,
+            given,
+        });
+    }
+    if app
+        .database
+        .generation_number(&name, pointer.digest)
+        .await?
+        != Some(pointer.number)
+    {
+        let lacking = format!(
+            "generation {} with digest {}",
+            pointer.number, pointer.digest
+        );
+        return Err(HubError::Incomplete { subject, lacking });
+    }
+    let text = serde_json::to_string(&signed).map_err(|source| HubError::BadBody { source })?;
+    writing.move_pointer(&pointer, &text, &actor).await?;
+    writing.commit().await?;
+    let (number, sequence) = (pointer.number, pointer.sequence);
+    tracing::info!(environment = %name, number, sequence, actor, "live pointer moved");
+    // The copy for static servers comes second: were it first, a crash could let it run ahead of the hub,
+    // and who had seen its sequence would refuse the hub's.
+    app.storage.put(&layout::live(&name), text).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
