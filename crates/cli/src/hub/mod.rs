@@ -1,0 +1,144 @@
+//! Published environments as a user sees them: nothing that a hub says is believed without a trusted signature.
+
+mod seen;
+
+use api::hub::error::ErrorCode;
+use api::hub::{ClientError, HubClient};
+use env_spec::generation::{Generation, LivePointer};
+use env_spec::{EnvironmentName, Pin, Reference, Signed, TrustedKeys};
+
+use crate::context::Context;
+use crate::error::{CommandError, Outcome};
+use crate::hub::seen::Seen;
+
+/// A hub with what this user trusts of one owner.
+#[derive(Debug)]
+pub(crate) struct TrustedHub {
+    /// The hub itself.
+    pub(crate) client: HubClient,
+    trusted: TrustedKeys,
+    seen: Seen,
+}
+
+/// A generation whose signature was checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    /// Exactly which one.
+    pub(crate) pin: Pin,
+    /// The record.
+    pub(crate) generation: Generation,
+}
+
+impl TrustedHub {
+    /// Returns the hub that a reference means, for its owner's environments.
+    ///
+    /// # Errors
+    /// Fails when the address or one of the user's keys is not valid.
+    pub(crate) fn of(context: &Context, reference: &Reference) -> Outcome<Self> {
+        let client = match &reference.hub {
+            None => context.hub()?,
+            Some(address) => context.other_hub(address)?,
+        };
+        let trusted = context.keys().trusted(&context.settings, reference.environment.owner())?;
+        let seen = Seen::in_folder(&context.settings.state, client.base());
+        Ok(Self { client, trusted, seen })
+    }
+
+    /// Returns the live pointer; `None` where nothing is published.
+    ///
+    /// # Errors
+    /// Fails when it is not signed by a trusted key, or older than one seen before.
+    pub(crate) async fn live(&self, name: &EnvironmentName) -> Outcome<Option<LivePointer>> {
+        let signed = match self.client.live(name).await {
+            Ok(signed) => signed,
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let subject = format!("the live pointer of {name}");
+        let pointer: LivePointer = self.believe(&signed, &subject, name.owner())?;
+        if pointer.environment != *name {
+            let text = format!("{subject} is one of {}: the hub answers with another environment's", pointer.environment);
+            return Err(CommandError::user(text));
+        }
+        self.seen.check(&pointer)?;
+        Ok(Some(pointer))
+    }
+
+    /// Returns the generation that a reference names.
+    ///
+    /// # Errors
+    /// Fails when there is none, or its record is not signed by a trusted key or is another one.
+    pub(crate) async fn resolve(&self, reference: &Reference) -> Outcome<Published> {
+        let name = &reference.environment;
+        let (number, digest) = match (reference.number, reference.digest) {
+            (None, None) => {
+                let live = self.live(name).await?.ok_or_else(|| unknown(reference, &self.client))?;
+                (Some(live.number), Some(live.digest))
+            }
+            given => given,
+        };
+        let exact = Reference { number, digest, ..reference.clone() };
+        let signed = self.client.generation(&exact).await.map_err(|error| self.explain(error, reference))?;
+        let generation: Generation = self.believe(&signed, &exact.to_string(), name.owner())?;
+        generation.check(name, number)?;
+        if digest.is_some_and(|digest| digest != signed.digest()) {
+            let text = format!("the hub gave the record {} for {exact}", signed.digest());
+            return Err(CommandError::user(text));
+        }
+        let pin = Pin {
+            hub: reference.hub.clone(),
+            environment: name.clone(),
+            number: generation.number,
+            digest: signed.digest(),
+        };
+        Ok(Published { pin, generation })
+    }
+
+    /// Remembers a pointer that this user has just made.
+    ///
+    /// # Errors
+    /// Fails when the state folder cannot be written.
+    pub(crate) fn remember(&self, pointer: &LivePointer) -> Outcome {
+        self.seen.check(pointer)
+    }
+
+    /// Returns the error of a call, with a better text where the thing is not there.
+    pub(crate) fn explain(&self, error: ClientError, reference: &Reference) -> CommandError {
+        match error.code() {
+            Some(ErrorCode::NotFound) => unknown(reference, &self.client),
+            _ => error.into(),
+        }
+    }
+
+    fn believe<R: env_spec::Record>(&self, signed: &Signed, subject: &str, owner: &str) -> Outcome<R> {
+        signed.verify(subject, owner, &self.trusted).map_err(|error| {
+            let hint = match &error {
+                env_spec::SignedError::Untrusted { .. } => Some(format!(
+                    "ask {owner} for the public key by a way you trust, then: nival key trust {owner} NAME:BASE64"
+                )),
+                _ => None,
+            };
+            let error = CommandError::from(error);
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+}
+
+fn unknown(reference: &Reference, client: &HubClient) -> CommandError {
+    let (what, name) = match (reference.number, reference.digest) {
+        (None, None) => ("environment", reference.environment.to_string()),
+        _ => ("generation", reference.to_string()),
+    };
+    let error = CommandError::user(format!("the hub at {} has no {what} {name}", client.base()));
+    let error = match what {
+        "generation" => error.hint(format!("`nival generations {}` lists what there is", reference.environment)),
+        _ => error.hint("publish one with `nival push`"),
+    };
+    match client.token() {
+        Some(_) => error,
+        None => error.hint("a private one shows only to a token of its owner: set NIVAL_TOKEN"),
+    }
+}

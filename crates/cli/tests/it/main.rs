@@ -1,0 +1,9 @@
+//! The real `nival` program: what a user types, sees and gets.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod configuration;
+mod keys;
+mod laptop;
+mod project;
+mod user;
