@@ -51,6 +51,11 @@ pub const fn is_digit(byte: u8) -> bool {
     VALUES[byte as usize] != NO_DIGIT
 }
 
+/// Returns the value of a digit below 32, or something larger for other bytes.
+pub(crate) const fn value(byte: u8) -> u8 {
+    VALUES[byte as usize]
+}
+
 /// Writes bytes in Nix's base 32.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {

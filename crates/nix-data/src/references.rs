@@ -17,6 +17,9 @@ const LENGTH: usize = 32;
 pub struct ReferenceScanner {
     /// What was not found yet.
     candidates: HashMap<[u8; LENGTH], StorePath>,
+    /// Which first three digits any candidate has: it spares most look-ups in long texts of
+    /// digits, such as hex dumps.
+    beginnings: Box<[bool; 1 << 15]>,
     found: BTreeSet<StorePath>,
     /// The end of the last chunks: where a hash part may have begun.
     tail: Vec<u8>,
@@ -25,12 +28,17 @@ pub struct ReferenceScanner {
 impl ReferenceScanner {
     /// Starts to look for these paths.
     pub fn new(candidates: impl IntoIterator<Item = StorePath>) -> Self {
-        let by_hash_part = |path: StorePath| {
-            let hash_part = path.hash_part().as_bytes().first_chunk().copied();
-            (hash_part.expect("a hash part has 32 bytes"), path)
-        };
+        let candidates: HashMap<_, _> = candidates
+            .into_iter()
+            .map(|path| (hash_part(&path), path))
+            .collect();
+        let mut beginnings = Box::new([false; 1 << 15]);
+        for hash_part in candidates.keys() {
+            beginnings[beginning(hash_part)] = true;
+        }
         Self {
-            candidates: candidates.into_iter().map(by_hash_part).collect(),
+            candidates,
+            beginnings,
             found: BTreeSet::new(),
             tail: Vec::with_capacity(2 * LENGTH),
         }
@@ -69,21 +77,71 @@ impl ReferenceScanner {
         if self.candidates.is_empty() {
             return;
         }
-        let mut start = 0;
-        while let Some(window) = bytes.get(start..).and_then(<[u8]>::first_chunk::<LENGTH>) {
+        for (_, window) in DigitWindows::new(bytes) {
+            if self.beginnings[beginning(window)]
+                && let Some(path) = self.candidates.remove(window)
+            {
+                self.found.insert(path);
+            }
+        }
+    }
+}
+
+/// The places in bytes where 32 digits follow each other, with these digits.
+struct DigitWindows<'bytes> {
+    bytes: &'bytes [u8],
+    /// Where the next window begins.
+    start: usize,
+    /// How many bytes from there are known to be digits.
+    digits: usize,
+}
+
+impl<'bytes> DigitWindows<'bytes> {
+    fn new(bytes: &'bytes [u8]) -> Self {
+        Self {
+            bytes,
+            start: 0,
+            digits: 0,
+        }
+    }
+}
+
+impl<'bytes> Iterator for DigitWindows<'bytes> {
+    type Item = (usize, &'bytes [u8; LENGTH]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let start = self.start;
+            let window = self.bytes.get(start..)?.first_chunk::<LENGTH>()?;
             // From the end backwards: a byte that is no digit rules out all windows over it, so
             // most bytes of ordinary files are never looked at.
-            match window.iter().rposition(|byte| !base32::is_digit(*byte)) {
-                Some(position) => start += position + 1,
+            let unknown = &window[self.digits..];
+            match unknown.iter().rposition(|byte| !base32::is_digit(*byte)) {
+                Some(position) => {
+                    let passed = self.digits + position + 1;
+                    self.start += passed;
+                    self.digits = LENGTH - passed;
+                }
                 None => {
-                    if let Some(path) = self.candidates.remove(window) {
-                        self.found.insert(path);
-                    }
-                    start += 1;
+                    self.start += 1;
+                    self.digits = LENGTH - 1;
+                    return Some((start, window));
                 }
             }
         }
     }
+}
+
+fn hash_part(path: &StorePath) -> [u8; LENGTH] {
+    let digits = path.hash_part().as_bytes().first_chunk().copied();
+    digits.expect("a hash part has 32 digits")
+}
+
+/// Returns the value of the first three digits.
+fn beginning(digits: &[u8; LENGTH]) -> usize {
+    digits[..3].iter().fold(0, |sum, digit| {
+        sum << 5 | usize::from(base32::value(*digit) & 31)
+    })
 }
 
 impl Write for ReferenceScanner {
@@ -130,9 +188,8 @@ impl SelfReferenceHasher {
     /// Starts with nothing hashed; the path is the one that the NAR has now.
     #[must_use]
     pub fn new(path: &StorePath) -> Self {
-        let hash_part = path.hash_part().as_bytes().first_chunk().copied();
         Self {
-            hash_part: hash_part.expect("a hash part has 32 bytes"),
+            hash_part: hash_part(path),
             sha256: Sha256::new(),
             pending: Vec::new(),
             hashed: 0,
@@ -167,15 +224,17 @@ impl SelfReferenceHasher {
 impl Write for SelfReferenceHasher {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(bytes);
-        let mut start = 0;
-        while let Some(found) = self.pending[start..]
-            .windows(LENGTH)
-            .position(|window| window == self.hash_part)
-        {
-            start += found;
+        let mut found: Vec<usize> = Vec::new();
+        for (start, window) in DigitWindows::new(&self.pending) {
+            // Of occurrences that overlap, the first counts.
+            let apart = found.last().is_none_or(|last| last + LENGTH <= start);
+            if apart && *window == self.hash_part {
+                found.push(start);
+            }
+        }
+        for start in found {
             self.positions.push(self.hashed + start as u64);
             self.pending[start..start + LENGTH].fill(0);
-            start += LENGTH;
         }
         self.hash_up_to(self.pending.len().saturating_sub(LENGTH - 1));
         Ok(bytes.len())
