@@ -57,6 +57,8 @@ pub fn laptop_nix_configuration() -> String {
     [
         "experimental-features = nix-command flakes".to_owned(),
         "build-users-group =".to_owned(),
+        // A machine with nothing but loopback counts as offline to Nix, which then takes nothing from any substituter.
+        "substitute = true".to_owned(),
         "sandbox = true".to_owned(),
         format!("sandbox-paths = /bin/sh={}", busybox.display()),
         format!("substituters = file://{}", cache_dir().display()),
@@ -109,6 +111,8 @@ pub fn builder_nix_configuration() -> String {
     [
         "experimental-features = nix-command flakes".to_owned(),
         "build-users-group =".to_owned(),
+        // A machine with nothing but loopback counts as offline to Nix, which then takes nothing from any substituter.
+        "substitute = true".to_owned(),
         "sandbox = true".to_owned(),
         format!("sandbox-paths = /bin/sh={}", busybox.display()),
         "substituters =".to_owned(),
