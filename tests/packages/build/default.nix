@@ -101,7 +101,7 @@ let
   unpacked =
     {
       pname,
-      debs' ,
+      debs',
       finish ? null,
       propagated ? [ ],
       variables ? { },
@@ -125,10 +125,19 @@ let
     in
     complete { inherit pname version meta; } drv // { closure = needed; };
 
+  # Debian puts a library's generation behind a dash, which in a store path would begin the version.
+  withoutDashes =
+    name:
+    builtins.concatStringsSep "" (
+      map (part: if builtins.isList part then "_" + builtins.head part else part) (
+        builtins.split "-([0-9])" name
+      )
+    );
+
   library =
     name:
     unpacked {
-      pname = name;
+      pname = withoutDashes name;
       debs' = [ name ];
       meta = {
         description = "Debian's package ${name}";
