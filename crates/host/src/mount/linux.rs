@@ -74,7 +74,8 @@ impl Mounts for Linux {
     }
 
     fn list(&self) -> Result<Vec<MountPoint>, MountError> {
-        let text = crate::fs::read_bounded(Path::new("/proc/self/mountinfo"), LARGEST_TABLE);
+        // The thread's own: a thread may have a mount namespace of its own.
+        let text = crate::fs::read_bounded(Path::new("/proc/thread-self/mountinfo"), LARGEST_TABLE);
         Ok(parse_table(&text.map_err(MountError::Table)?))
     }
 }
