@@ -15,12 +15,20 @@ pub(crate) fn with_nix(program: impl AsRef<OsStr>) -> Result<Command> {
     let mut command = in_namespace(&testkit::setup::nix_root(), program)?;
     command.env("PATH", path_with(&setup.join("bin"))?);
     // Nothing of the user's own Nix, where there is one.
-    let variables = ["NIX_REMOTE", "NIX_PATH", "NIX_PROFILES", "NIX_STORE_DIR", "NIX_STATE_DIR"];
+    let variables = [
+        "NIX_REMOTE",
+        "NIX_PATH",
+        "NIX_PROFILES",
+        "NIX_STORE_DIR",
+        "NIX_STATE_DIR",
+    ];
     variables.iter().for_each(|name| {
         command.env_remove(name);
     });
     let own = setup.join("nix-root");
-    command.env("NIX_CONF_DIR", own.join("etc")).env("NIX_USER_CONF_FILES", "");
+    command
+        .env("NIX_CONF_DIR", own.join("etc"))
+        .env("NIX_USER_CONF_FILES", "");
     command.env("XDG_CACHE_HOME", own.join("cache"));
     command.env("NIX_CONFIG", testkit::setup::builder_nix_configuration());
     Ok(command)
@@ -45,7 +53,10 @@ pub(crate) fn run_without_nix(command: &[OsString]) -> Result<()> {
 
 fn pass_through(make: impl Fn(&OsString) -> Result<Command>, words: &[OsString]) -> Result<()> {
     let (program, arguments) = words.split_first().context("no command")?;
-    let status = make(program)?.args(arguments).status().context("starting the command")?;
+    let status = make(program)?
+        .args(arguments)
+        .status()
+        .context("starting the command")?;
     if !status.success() {
         bail!("{} ended with {status}", program.display());
     }
@@ -65,7 +76,9 @@ fn in_namespace(nix: &Path, program: impl AsRef<OsStr>) -> Result<Command> {
     let script = root.with_file_name("namespace.sh");
     host::fs::write_atomic(&script, SCRIPT.as_bytes())?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh"]).arg(script);
+    command
+        .args(["--mount", "--propagation", "private", "sh"])
+        .arg(script);
     command.arg(root).arg(nix).arg(program);
     Ok(command)
 }

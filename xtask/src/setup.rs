@@ -35,12 +35,18 @@ pub(crate) fn run() -> Result<()> {
     std::thread::scope(|scope| {
         let programs = scope.spawn(|| go::bring(&steps, &tools));
         let packages = bring_packages(&steps, &tools);
-        let programs = programs.join().map_err(|_panic| anyhow!("building the Go programs panicked"))?;
+        let programs = programs
+            .join()
+            .map_err(|_panic| anyhow!("building the Go programs panicked"))?;
         packages.and(programs)
     })?;
     links(&steps)?;
     step::remove(&steps.scratch())?;
-    say(&format!("set-up is complete in {} ({:.1?})", setup.display(), begun.elapsed()));
+    say(&format!(
+        "set-up is complete in {} ({:.1?})",
+        setup.display(),
+        begun.elapsed()
+    ));
     Ok(())
 }
 
@@ -62,9 +68,11 @@ fn links(steps: &Steps) -> Result<()> {
     }
     links.push(("nix-store".to_owned(), "nix".to_owned()));
     links.sort();
-    let inputs = links.iter().fold(Inputs::of_recipe(1), |inputs, (name, target)| {
-        inputs.with(name).with(target)
-    });
+    let inputs = links
+        .iter()
+        .fold(Inputs::of_recipe(1), |inputs, (name, target)| {
+            inputs.with(name).with(target)
+        });
     steps.run("bin", inputs, |folder| {
         for (name, target) in &links {
             symlink(target, folder.join(name)).with_context(|| format!("linking {name}"))?;

@@ -54,7 +54,10 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
             state = state.display()
         );
         fs::write(&configuration, text)?;
-        let apt = Self { suite, configuration };
+        let apt = Self {
+            suite,
+            configuration,
+        };
         host::process::run(apt.command("apt-get").args(["-qq", "update"]))
             .with_context(|| format!("fetching the package index of Debian {suite}"))?;
         Ok(apt)
@@ -62,18 +65,28 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("APT_CONFIG", &self.configuration).env("LC_ALL", "C.UTF-8");
+        command
+            .env("APT_CONFIG", &self.configuration)
+            .env("LC_ALL", "C.UTF-8");
         command
     }
 
     /// Returns the packages that installing `roots` on an empty system would install, the roots among them.
     pub(super) fn closure(&self, roots: &[&str]) -> Result<BTreeMap<String, Package>> {
         let mut plan = self.command("apt-get");
-        plan.args(["-qq", "--yes", "--no-install-recommends", "--print-uris", "install"]);
+        plan.args([
+            "-qq",
+            "--yes",
+            "--no-install-recommends",
+            "--print-uris",
+            "install",
+        ]);
         let output = host::process::run(plan.args(roots))
             .with_context(|| format!("resolving packages of Debian {}", self.suite))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let files = text.lines().filter_map(|line| line.split_whitespace().nth(1));
+        let files = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1));
         let names: Vec<&str> = files.filter_map(|file| file.split('_').next()).collect();
         self.describe(&names)
     }
@@ -84,7 +97,9 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
         show.args(["show", "--no-all-versions"]).args(names);
         let output = host::process::run(&mut show)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let packages = text.split("\n\n").filter(|stanza| !stanza.trim().is_empty());
+        let packages = text
+            .split("\n\n")
+            .filter(|stanza| !stanza.trim().is_empty());
         let described: Result<BTreeMap<_, _>> = packages
             .map(|stanza| parse_stanza(stanza).map(|package| (package.name.clone(), package)))
             .collect();
@@ -96,7 +111,11 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
         let mut search = self.command("apt-cache");
         let output = host::process::run(search.args(["search", "--names-only", pattern]))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Downloads these packages into a folder as `<name>_<version>.deb`, each checked by apt against the signed index.
@@ -110,19 +129,28 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
         fs::create_dir_all(&arrivals)?;
         let mut command = self.command("apt-get");
         command.args(["-qq", "download"]).current_dir(&arrivals);
-        let wanted = packages.iter().map(|package| format!("{}={}", package.name, package.version));
+        let wanted = packages
+            .iter()
+            .map(|package| format!("{}={}", package.name, package.version));
         host::process::run(command.args(wanted))
             .with_context(|| format!("downloading packages of Debian {}", self.suite))?;
         for entry in fs::read_dir(&arrivals)? {
             let path = entry?.path();
-            let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let file = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             let name = file.split('_').next().unwrap_or_default();
             let package = packages.iter().find(|package| package.name == name);
-            let package = package.with_context(|| format!("apt brought {file}, which was not asked for"))?;
+            let package =
+                package.with_context(|| format!("apt brought {file}, which was not asked for"))?;
             fs::rename(&path, folder.join(package.file_name()))?;
         }
         fs::remove_dir(&arrivals)?;
-        match packages.iter().find(|package| !folder.join(package.file_name()).is_file()) {
+        match packages
+            .iter()
+            .find(|package| !folder.join(package.file_name()).is_file())
+        {
             Some(missing) => bail!("apt did not bring {} {}", missing.name, missing.version),
             None => Ok(()),
         }
@@ -132,14 +160,22 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 impl Package {
     /// Returns a file name with only the characters that Nix allows in names.
     pub(super) fn file_name(&self) -> String {
-        let version = self.version.split_once(':').map_or(&*self.version, |(_, version)| version);
+        let version = self
+            .version
+            .split_once(':')
+            .map_or(&*self.version, |(_, version)| version);
         format!("{}_{}.deb", self.name, version.replace('~', "-"))
     }
 
     /// Returns the version that the authors gave, without Debian's epoch and revision.
     pub(super) fn upstream_version(&self) -> &str {
-        let version = self.version.split_once(':').map_or(&*self.version, |(_, version)| version);
-        let version = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
+        let version = self
+            .version
+            .split_once(':')
+            .map_or(&*self.version, |(_, version)| version);
+        let version = version
+            .rsplit_once('-')
+            .map_or(version, |(upstream, _)| upstream);
         version.split(['+', '~']).next().unwrap_or(version)
     }
 }
@@ -149,7 +185,8 @@ fn mirror() -> Result<String> {
     let mut command = Command::new("apt-get");
     let format = "$(ORIGIN)|$(LABEL)|$(REPO_URI)";
     command.args(["indextargets", "--format", format, "Created-By: Packages"]);
-    let output = host::process::run(&mut command).context("asking apt for this machine's mirror")?;
+    let output =
+        host::process::run(&mut command).context("asking apt for this machine's mirror")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     choose_mirror(&text)
         .context("no Debian mirror in this machine's apt sources: add one to /etc/apt/sources.list")
@@ -177,7 +214,9 @@ fn parse_stanza(stanza: &str) -> Result<Package> {
     }
     let text = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
     let required = |name: &str| {
-        let value = fields.get(name).with_context(|| format!("no field {name} in {stanza:?}"))?;
+        let value = fields
+            .get(name)
+            .with_context(|| format!("no field {name} in {stanza:?}"))?;
         Ok::<_, anyhow::Error>((*value).to_owned())
     };
     Ok(Package {
@@ -191,7 +230,11 @@ fn parse_stanza(stanza: &str) -> Result<Package> {
 
 /// Unpacks a package's files below a folder; its scripts are not run.
 pub(super) fn unpack(deb: &Path, folder: &Path) -> Result<()> {
-    host::process::run(Command::new("dpkg-deb").arg("--extract").args([deb, folder]))?;
+    host::process::run(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .args([deb, folder]),
+    )?;
     Ok(())
 }
 

@@ -67,7 +67,11 @@ const CNI: Programs = Programs {
 
 impl Programs {
     fn inputs(&self, inputs: Inputs) -> Inputs {
-        inputs.with(self.module).with(self.sums).with(self.tags).with(self.linker)
+        inputs
+            .with(self.module)
+            .with(self.sums)
+            .with(self.tags)
+            .with(self.linker)
     }
 
     fn build(&self, go: &Path, steps: &Steps, tools: &Tools, folder: &Path) -> Result<()> {
@@ -77,12 +81,20 @@ impl Programs {
         let uses_c = self.tags.contains("seccomp");
         let mut command = Command::new(go);
         command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-        command.args(["-tags", self.tags, "-ldflags", self.linker, "-o"]).arg(folder);
+        command
+            .args(["-tags", self.tags, "-ldflags", self.linker, "-o"])
+            .arg(folder);
         command.args(self.packages).current_dir(scratch.path());
-        command.env("GOTOOLCHAIN", "local").env("GOWORK", "off").env_remove("GOFLAGS");
+        command
+            .env("GOTOOLCHAIN", "local")
+            .env("GOWORK", "off")
+            .env_remove("GOFLAGS");
         command.env("CGO_ENABLED", if uses_c { "1" } else { "0" });
         if uses_c {
-            command.env("PKG_CONFIG", seccomp_flags(scratch.path(), &tools.seccomp())?);
+            command.env(
+                "PKG_CONFIG",
+                seccomp_flags(scratch.path(), &tools.seccomp())?,
+            );
         }
         host::process::run(&mut command)?;
         Ok(())
@@ -92,12 +104,15 @@ impl Programs {
 /// Builds what a node has, and the CNI plugins.
 pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
     let node = [&CONTAINERD, &RUNC, &CRICTL];
-    let inputs = node.iter().fold(Inputs::of_recipe(1), |inputs, programs| programs.inputs(inputs));
+    let inputs = node.iter().fold(Inputs::of_recipe(1), |inputs, programs| {
+        programs.inputs(inputs)
+    });
     steps.run("node", inputs, |folder| {
         let bin = folder.join("bin");
         fs::create_dir(&bin)?;
         let go = toolchain(steps)?;
-        node.iter().try_for_each(|programs| programs.build(&go, steps, tools, &bin))?;
+        node.iter()
+            .try_for_each(|programs| programs.build(&go, steps, tools, &bin))?;
         fs::copy(tools.busybox(), bin.join("busybox"))?;
         Ok(())
     })?;
@@ -123,35 +138,56 @@ fn seccomp_flags(folder: &Path, seccomp: &Path) -> Result<PathBuf> {
 /// Returns the machine's Go where it is new enough, else brings one.
 fn toolchain(steps: &Steps) -> Result<PathBuf> {
     let mut command = Command::new("go");
-    command.args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local");
+    command
+        .args(["env", "GOVERSION"])
+        .env("GOTOOLCHAIN", "local");
     if let Ok(output) = host::process::run(&mut command) {
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
-        if parse_version(version.trim().trim_start_matches("go")).is_some_and(|found| found >= OLDEST) {
+        if parse_version(version.trim().trim_start_matches("go"))
+            .is_some_and(|found| found >= OLDEST)
+        {
             return Ok("go".into());
         }
     }
-    steps.run("go", Inputs::of_recipe(1), |folder| bring_toolchain(steps, folder))?;
+    steps.run("go", Inputs::of_recipe(1), |folder| {
+        bring_toolchain(steps, folder)
+    })?;
     let mut roots: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(steps.setup().join("go/usr/lib"))? {
         roots.push(entry?.path().join("bin/go"));
     }
     roots.retain(|path| path.is_file());
-    roots.pop().context("the package of Go has no program bin/go")
+    roots
+        .pop()
+        .context("the package of Go has no program bin/go")
 }
 
 fn bring_toolchain(steps: &Steps, folder: &Path) -> Result<()> {
     let apt = Apt::open(&steps.scratch(), "sid")?;
     let names = apt.names(r"^golang-1\.[0-9]+-go$")?;
     let version = |name: &String| parse_version(name.strip_prefix("golang-")?.strip_suffix("-go")?);
-    let versions = names.iter().filter_map(version).filter(|found| *found >= OLDEST);
-    let (major, minor) = versions.min().context("Debian sid has no Go that is new enough")?;
-    say(&format!("this machine has no Go {}.{}: taking Debian's {major}.{minor}", OLDEST.0, OLDEST.1));
-    let names = [format!("golang-{major}.{minor}-go"), format!("golang-{major}.{minor}-src")];
+    let versions = names
+        .iter()
+        .filter_map(version)
+        .filter(|found| *found >= OLDEST);
+    let (major, minor) = versions
+        .min()
+        .context("Debian sid has no Go that is new enough")?;
+    say(&format!(
+        "this machine has no Go {}.{}: taking Debian's {major}.{minor}",
+        OLDEST.0, OLDEST.1
+    ));
+    let names = [
+        format!("golang-{major}.{minor}-go"),
+        format!("golang-{major}.{minor}-src"),
+    ];
     let packages = apt.describe(&names.each_ref().map(String::as_str))?;
     let debs = steps.scratch().join("debs-go");
     fs::create_dir_all(&debs)?;
     apt.download(packages.values(), &debs)?;
-    packages.values().try_for_each(|package| apt::unpack(&debs.join(package.file_name()), folder))
+    packages
+        .values()
+        .try_for_each(|package| apt::unpack(&debs.join(package.file_name()), folder))
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {

@@ -34,7 +34,9 @@ const FOLDERS: &[(&str, u32)] = &[
 
 /// Writes all images to `images`.
 pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
-    let inputs = Inputs::of_recipe(1).with(PAUSE).with(fs::read(tools.busybox())?);
+    let inputs = Inputs::of_recipe(1)
+        .with(PAUSE)
+        .with(fs::read(tools.busybox())?);
     steps.run("images", inputs, |folder| {
         pause(steps, folder)?;
         placeholder(folder)?;
@@ -47,12 +49,18 @@ fn pause(steps: &Steps, folder: &Path) -> Result<()> {
     let program = steps.scratch().join("pause");
     fs::write(&source, PAUSE)?;
     let mut command = Command::new("cc");
-    command.args(["-Os", "-static", "-s", "-o"]).args([&program, &source]);
+    command
+        .args(["-Os", "-static", "-s", "-o"])
+        .args([&program, &source]);
     host::process::run(&mut command).context("a C compiler is needed, as Rust needs its linker")?;
     Image {
         name: "nival.local/pause:1",
         folders: &[],
-        files: &[File { path: "pause", mode: 0o755, content: &fs::read(program)? }],
+        files: &[File {
+            path: "pause",
+            mode: 0o755,
+            content: &fs::read(program)?,
+        }],
         links: &[],
         config: json!({"Entrypoint": ["/pause"]}),
     }
@@ -75,15 +83,28 @@ fn busybox(tools: &Tools, folder: &Path) -> Result<()> {
     let output = host::process::run(Command::new(tools.busybox()).arg("--list"))?;
     let applets = String::from_utf8_lossy(&output.stdout).into_owned();
     let applets = applets.lines().filter(|applet| *applet != "busybox");
-    let links: Vec<(String, &str)> =
-        applets.map(|applet| (format!("bin/{applet}"), "busybox")).collect();
+    let links: Vec<(String, &str)> = applets
+        .map(|applet| (format!("bin/{applet}"), "busybox"))
+        .collect();
     Image {
         name: "nival.local/busybox:1",
         folders: FOLDERS,
         files: &[
-            File { path: "bin/busybox", mode: 0o755, content: &fs::read(tools.busybox())? },
-            File { path: "etc/passwd", mode: 0o644, content: b"root:x:0:0:root:/root:/bin/sh\n" },
-            File { path: "etc/group", mode: 0o644, content: b"root:x:0:\n" },
+            File {
+                path: "bin/busybox",
+                mode: 0o755,
+                content: &fs::read(tools.busybox())?,
+            },
+            File {
+                path: "etc/passwd",
+                mode: 0o644,
+                content: b"root:x:0:0:root:/root:/bin/sh\n",
+            },
+            File {
+                path: "etc/group",
+                mode: 0o644,
+                content: b"root:x:0:\n",
+            },
         ],
         links: &links,
         config: json!({"Cmd": ["sh"], "Env": ["PATH=/bin"]}),

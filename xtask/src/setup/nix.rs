@@ -15,20 +15,33 @@ pub(super) const VERSIONS: &[(&str, &str)] = &[("sid", "nix"), ("trixie", "nix-2
 /// Brings Nix from every suite in [`VERSIONS`] to `nix/<suite>`.
 pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
     for (suite, _) in VERSIONS {
-        let inputs = Inputs::of_recipe(1).with(suite).with(steps.setup().as_os_str().as_encoded_bytes());
+        let inputs = Inputs::of_recipe(1)
+            .with(suite)
+            .with(steps.setup().as_os_str().as_encoded_bytes());
         let folder = format!("nix/{suite}");
         let target = steps.setup().join(&folder);
-        steps.run(&folder, inputs, |fresh| fill(steps, tools, suite, fresh, &target))?;
+        steps.run(&folder, inputs, |fresh| {
+            fill(steps, tools, suite, fresh, &target)
+        })?;
     }
     Ok(())
 }
 
-fn fill(steps: &Steps, tools: &Tools, suite: &'static str, fresh: &Path, target: &Path) -> Result<()> {
+fn fill(
+    steps: &Steps,
+    tools: &Tools,
+    suite: &'static str,
+    fresh: &Path,
+    target: &Path,
+) -> Result<()> {
     let apt = Apt::open(&steps.scratch(), suite)?;
     let closure = apt.closure(&["nix-bin"])?;
     let debs = steps.scratch().join(format!("debs-{suite}"));
     fs::create_dir_all(&debs)?;
-    let wanted: Vec<&Package> = closure.values().filter(|package| is_needed(&package.name)).collect();
+    let wanted: Vec<&Package> = closure
+        .values()
+        .filter(|package| is_needed(&package.name))
+        .collect();
     apt.download(wanted.iter().copied(), &debs)?;
     for package in wanted {
         apt::unpack(&debs.join(package.file_name()), fresh)?;

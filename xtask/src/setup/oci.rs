@@ -58,8 +58,20 @@ impl Image<'_> {
         entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
         let index = serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [entry]}))?;
         let mut archive = Builder::new(Vec::new());
-        append(&mut archive, "oci-layout", EntryType::Regular, 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        append(&mut archive, "index.json", EntryType::Regular, 0o644, &index)?;
+        append(
+            &mut archive,
+            "oci-layout",
+            EntryType::Regular,
+            0o644,
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+        )?;
+        append(
+            &mut archive,
+            "index.json",
+            EntryType::Regular,
+            0o644,
+            &index,
+        )?;
         for blob in [&config, &manifest, &layer] {
             let name = format!("blobs/{}", digest(blob).replace(':', "/"));
             append(&mut archive, &name, EntryType::Regular, 0o644, blob)?;
@@ -70,10 +82,22 @@ impl Image<'_> {
     fn layer(&self) -> Result<Vec<u8>> {
         let mut layer = Builder::new(Vec::new());
         for (folder, mode) in self.folders {
-            append(&mut layer, &format!("{folder}/"), EntryType::Directory, *mode, &[])?;
+            append(
+                &mut layer,
+                &format!("{folder}/"),
+                EntryType::Directory,
+                *mode,
+                &[],
+            )?;
         }
         for file in self.files {
-            append(&mut layer, file.path, EntryType::Regular, file.mode, file.content)?;
+            append(
+                &mut layer,
+                file.path,
+                EntryType::Regular,
+                file.mode,
+                file.content,
+            )?;
         }
         for (link, target) in self.links {
             let mut header = header(EntryType::Symlink, 0o777, 0);
@@ -120,7 +144,11 @@ mod tests {
         let image = Image {
             name: "nival.local/test:1",
             folders: &[("tmp", 0o1777)],
-            files: &[File { path: "bin", mode: 0o755, content: b"program" }],
+            files: &[File {
+                path: "bin",
+                mode: 0o755,
+                content: b"program",
+            }],
             links: &[("sh".to_owned(), "bin")],
             config: json!({"Cmd": ["/bin"]}),
         };

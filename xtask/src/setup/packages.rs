@@ -29,12 +29,15 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
     debs::bring(steps, &source)?;
     for revision in REVISIONS {
         let files = files_of(&source, revision)?;
-        let mut inputs = Inputs::of_recipe(1).with(fs::read(steps.setup().join("packages/debs/debs.json"))?);
+        let mut inputs =
+            Inputs::of_recipe(1).with(fs::read(steps.setup().join("packages/debs/debs.json"))?);
         for (name, content) in &files {
             inputs = inputs.with(name).with(content);
         }
         let folder = format!("packages/revisions/{revision}");
-        steps.run(&folder, inputs, |folder| write_revision(steps, tools, &files, folder))?;
+        steps.run(&folder, inputs, |folder| {
+            write_revision(steps, tools, &files, folder)
+        })?;
     }
     let key = key(steps)?;
     caches(steps, &key)?;
@@ -59,7 +62,12 @@ fn files_of(source: &Path, revision: &str) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// Writes a revision that needs nothing outside its folder to be evaluated.
-fn write_revision(steps: &Steps, tools: &Tools, files: &[(String, Vec<u8>)], folder: &Path) -> Result<()> {
+fn write_revision(
+    steps: &Steps,
+    tools: &Tools,
+    files: &[(String, Vec<u8>)],
+    folder: &Path,
+) -> Result<()> {
     fs::create_dir(folder.join("build"))?;
     for (name, content) in files {
         fs::write(folder.join(name), content)?;
@@ -70,7 +78,10 @@ fn write_revision(steps: &Steps, tools: &Tools, files: &[(String, Vec<u8>)], fol
         fs::create_dir_all(folder.join("tools").join(part))?;
         for entry in fs::read_dir(tools.bootstrap().join(part))? {
             let entry = entry?;
-            fs::copy(entry.path(), folder.join("tools").join(part).join(entry.file_name()))?;
+            fs::copy(
+                entry.path(),
+                folder.join("tools").join(part).join(entry.file_name()),
+            )?;
         }
     }
     Ok(())
@@ -87,7 +98,9 @@ fn key(steps: &Steps) -> Result<PathBuf> {
     if !public.exists() {
         // Nix reads the secret key from its standard input alone.
         let mut command = namespace::with_nix("sh")?;
-        command.args(["-c", "exec nix key convert-secret-to-public <\"$0\""]).arg(&secret);
+        command
+            .args(["-c", "exec nix key convert-secret-to-public <\"$0\""])
+            .arg(&secret);
         let text = output_of(&mut command)?;
         host::fs::write_atomic(&public, text.trim().as_bytes())?;
     }
@@ -99,7 +112,9 @@ fn caches(steps: &Steps, key: &Path) -> Result<()> {
     let inputs = || -> Result<Inputs> {
         let mut inputs = Inputs::of_recipe(1).with(fs::read(key)?);
         for revision in REVISIONS {
-            let stamp = steps.setup().join(format!(".stamps/packages-revisions-{revision}"));
+            let stamp = steps
+                .setup()
+                .join(format!(".stamps/packages-revisions-{revision}"));
             inputs = inputs.with(fs::read(stamp)?);
         }
         Ok(inputs)
@@ -137,12 +152,22 @@ fn add_sources(steps: &Steps) -> Result<()> {
 /// Builds attributes of a revision's file, or all of it, and returns the store paths.
 fn build(steps: &Steps, revision: &str, file: &str, attributes: &[&str]) -> Result<Vec<String>> {
     let begun = Instant::now();
-    let file = steps.setup().join("packages/revisions").join(revision).join(file);
+    let file = steps
+        .setup()
+        .join("packages/revisions")
+        .join(revision)
+        .join(file);
     let mut command = namespace::with_nix("nix")?;
-    command.args(["build", "--no-link", "--print-out-paths", "--file"]).arg(file);
+    command
+        .args(["build", "--no-link", "--print-out-paths", "--file"])
+        .arg(file);
     let text = output_of(command.args(attributes))?;
     let paths: Vec<String> = text.lines().map(str::to_owned).collect();
-    say(&format!("{revision}: {} paths built in {:.1?}", paths.len(), begun.elapsed()));
+    say(&format!(
+        "{revision}: {} paths built in {:.1?}",
+        paths.len(),
+        begun.elapsed()
+    ));
     Ok(paths)
 }
 

@@ -45,7 +45,9 @@ pub(super) struct Steps {
 impl Steps {
     /// Opens the set-up folder and removes what a broken run left. The caller holds the folder's lock.
     pub(super) fn open(setup: &Path) -> Result<Self> {
-        let steps = Self { setup: setup.to_owned() };
+        let steps = Self {
+            setup: setup.to_owned(),
+        };
         remove(&steps.scratch())?;
         for folder in [steps.scratch(), setup.join(".stamps")] {
             fs::create_dir_all(folder)?;

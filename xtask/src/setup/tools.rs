@@ -12,12 +12,23 @@ use super::step::{Inputs, Steps};
 /// The suite that the tools and the test packages come from: the oldest that is to be worked on.
 pub(super) const SUITE: &str = "bookworm";
 
-const PACKAGES: &[&str] =
-    &["busybox-static", "libc6", "libgcc-s1", "libseccomp-dev", "libstdc++6", "patchelf"];
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "libc6",
+    "libgcc-s1",
+    "libseccomp-dev",
+    "libstdc++6",
+    "patchelf",
+];
 
 /// The shared objects that patchelf needs.
-const LIBRARIES: &[&str] =
-    &["ld-linux-x86-64.so.2", "libc.so.6", "libgcc_s.so.1", "libm.so.6", "libstdc++.so.6"];
+const LIBRARIES: &[&str] = &[
+    "ld-linux-x86-64.so.2",
+    "libc.so.6",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libstdc++.so.6",
+];
 
 /// The tools' folder.
 #[derive(Debug, Clone)]
@@ -49,10 +60,19 @@ impl Tools {
     pub(super) fn patch(&self, program: &Path, libraries: &Path) -> Result<()> {
         let own = self.bootstrap().join("lib");
         let mut command = Command::new(own.join("ld-linux-x86-64.so.2"));
-        command.arg("--library-path").arg(&own).arg(self.bootstrap().join("bin/patchelf"));
-        command.arg("--set-interpreter").arg(libraries.join("ld-linux-x86-64.so.2"));
+        command
+            .arg("--library-path")
+            .arg(&own)
+            .arg(self.bootstrap().join("bin/patchelf"));
+        command
+            .arg("--set-interpreter")
+            .arg(libraries.join("ld-linux-x86-64.so.2"));
         // An rpath of the old kind reaches the libraries of libraries too.
-        command.arg("--force-rpath").arg("--set-rpath").arg(libraries).arg(program);
+        command
+            .arg("--force-rpath")
+            .arg("--set-rpath")
+            .arg(libraries)
+            .arg(program);
         host::process::run(&mut command).context("patching a program")?;
         Ok(())
     }
@@ -71,11 +91,20 @@ fn fill(steps: &Steps, folder: &Path) -> Result<()> {
     }
     let bootstrap = folder.join("bootstrap");
     fs::copy(scratch.join("bin/busybox"), bootstrap.join("bin/busybox"))?;
-    fs::copy(scratch.join("usr/bin/patchelf"), bootstrap.join("bin/patchelf"))?;
-    let multiarch = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"].map(|one| scratch.join(one));
+    fs::copy(
+        scratch.join("usr/bin/patchelf"),
+        bootstrap.join("bin/patchelf"),
+    )?;
+    let multiarch =
+        ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"].map(|one| scratch.join(one));
     for library in LIBRARIES {
-        let mut found = multiarch.iter().map(|folder| folder.join(library)).filter(|path| path.exists());
-        let found = found.next().with_context(|| format!("no package brought {library}"))?;
+        let mut found = multiarch
+            .iter()
+            .map(|folder| folder.join(library))
+            .filter(|path| path.exists());
+        let found = found
+            .next()
+            .with_context(|| format!("no package brought {library}"))?;
         fs::copy(found, bootstrap.join("lib").join(library))?;
     }
     fs::rename(scratch.join("usr/include"), folder.join("seccomp/include"))?;

@@ -18,7 +18,10 @@ const LIBC: &str = "libc6";
 pub(super) fn bring(steps: &Steps, source: &Path) -> Result<()> {
     let roots = fs::read_to_string(source.join("debian-packages.txt"))?;
     let left_out = fs::read_to_string(source.join("dependencies-left-out.txt"))?;
-    let inputs = Inputs::of_recipe(1).with(SUITE).with(&roots).with(&left_out);
+    let inputs = Inputs::of_recipe(1)
+        .with(SUITE)
+        .with(&roots)
+        .with(&left_out);
     steps.run("packages/debs", inputs, |folder| {
         let apt = Apt::open(&steps.scratch().join("packages"), SUITE)?;
         let roots = names(&roots);
@@ -31,7 +34,10 @@ pub(super) fn bring(steps: &Steps, source: &Path) -> Result<()> {
 }
 
 fn names(list: &str) -> Vec<&str> {
-    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    list.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
 }
 
 /// Returns, for every package that the roots lead to, the packages that it depends on.
@@ -67,18 +73,27 @@ fn dependencies<'a>(
     left_out: &BTreeSet<&str>,
 ) -> Result<Vec<&'a str>> {
     let mut chosen = BTreeSet::new();
-    for dependency in package.depends.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+    for dependency in package
+        .depends
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
         let names: Vec<&str> = dependency.split('|').map(bare_name).collect();
         if names.iter().any(|name| left_out.contains(name)) {
             continue;
         }
         let provider = |name: &&str| {
-            let provides = |other: &&Package| other.provides.split(',').any(|one| bare_name(one) == *name);
+            let provides =
+                |other: &&Package| other.provides.split(',').any(|one| bare_name(one) == *name);
             let named = available.get(*name);
-            named.or_else(|| available.values().find(provides)).map(|package| package.name.as_str())
+            named
+                .or_else(|| available.values().find(provides))
+                .map(|package| package.name.as_str())
         };
         let found = names.iter().find_map(provider);
-        let found = found.with_context(|| format!("nothing provides {dependency:?} of {}", package.name))?;
+        let found = found
+            .with_context(|| format!("nothing provides {dependency:?} of {}", package.name))?;
         chosen.insert(found);
     }
     Ok(chosen.into_iter().collect())
@@ -124,12 +139,21 @@ mod tests {
     #[test]
     fn dependencies_are_followed_through_alternatives_and_providers() {
         let available = BTreeMap::from([
-            package("app", "libc6 (>= 2.36), libblas.so.3 | atlas, app-doc, python3:any", ""),
+            package(
+                "app",
+                "libc6 (>= 2.36), libblas.so.3 | atlas, app-doc, python3:any",
+                "",
+            ),
             package("libblas3", "libc6", "libblas.so.3 (= 3)"),
             package("libc6", "libblas3", ""),
             package("unrelated", "", ""),
         ]);
-        let graph = graph(&available, &["app"], &BTreeSet::from(["app-doc", "python3"])).unwrap();
+        let graph = graph(
+            &available,
+            &["app"],
+            &BTreeSet::from(["app-doc", "python3"]),
+        )
+        .unwrap();
         assert_eq!(graph["app"], ["libblas3", "libc6"]);
         assert!(graph["libc6"].is_empty());
         assert!(!graph.contains_key("unrelated"));

@@ -18,7 +18,11 @@ const PROGRAM: &str = "import numpy, ssl, sqlite3, sys; \
 /// Each program with its package and a line that it must print.
 const PROGRAMS: &[(&str, &[&str], &str)] = &[
     ("jq", &["bin/jq", "--version"], "jq-"),
-    ("redis", &["bin/redis-server", "--version"], "Redis server v="),
+    (
+        "redis",
+        &["bin/redis-server", "--version"],
+        "Redis server v=",
+    ),
     ("nginx", &["bin/nginx", "-V"], ""),
     ("curl", &["bin/curl", "--version"], "curl "),
     ("coreutils", &["bin/ls", "--version"], "ls (GNU coreutils)"),
@@ -32,9 +36,19 @@ pub(super) fn check(steps: &Steps) -> Result<()> {
     steps.run("packages/smoke", inputs, |folder| {
         let modules = ["python3", "numpy", "python3Packages.threadpoolctl"];
         let paths = build(steps, "r1", "default.nix", &modules)?;
-        let module_path = paths.iter().map(|path| format!("{path}/lib/python3.11/site-packages"));
+        let module_path = paths
+            .iter()
+            .map(|path| format!("{path}/lib/python3.11/site-packages"));
         let module_path = format!("PYTHONPATH={}", module_path.collect::<Vec<_>>().join(":"));
-        let talk = run_alone(&paths, &[&module_path, &format!("{}/bin/python3", paths[0]), "-c", PROGRAM])?;
+        let talk = run_alone(
+            &paths,
+            &[
+                &module_path,
+                &format!("{}/bin/python3", paths[0]),
+                "-c",
+                PROGRAM,
+            ],
+        )?;
         say(talk.trim());
         fs::write(folder.join("python"), talk)?;
         for (package, command, expected) in PROGRAMS {
@@ -43,7 +57,10 @@ pub(super) fn check(steps: &Steps) -> Result<()> {
             words.extend(command[1..].iter().map(|word| (*word).to_owned()));
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let talk = run_alone(&paths, &words)?;
-            ensure!(talk.starts_with(expected), "{package} said {talk:?} instead of {expected:?}");
+            ensure!(
+                talk.starts_with(expected),
+                "{package} said {talk:?} instead of {expected:?}"
+            );
             fs::write(folder.join(package), talk)?;
         }
         Ok(())
@@ -56,6 +73,8 @@ fn run_alone(paths: &[String], words: &[&str]) -> Result<String> {
     query.extend(paths.iter().map(String::as_str));
     let closure = nix(&query)?;
     let mut command = namespace::with_nix("sh")?;
-    command.args(["-c", SCRIPT, "smoke", closure.trim()]).args(words);
+    command
+        .args(["-c", SCRIPT, "smoke", closure.trim()])
+        .args(words);
     output_of(&mut command)
 }
