@@ -1,0 +1,140 @@
+//! Requests by somebody who means harm: sizes, paths, broken and slow bodies.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use crate::fixtures::Package;
+use crate::harness::Hub;
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_reach_nothing() {
+    let hub = Hub::start();
+    let token = hub.token("demo", &[]);
+    let before = hub.files();
+    let hash = nix_data::Hash::sha256(b"x").digest_nix32();
+    let names = [
+        "/cache/demo/nar/..%2f..%2f..%2fhub.sqlite".to_owned(),
+        "/cache/demo/nar/../../../hub.sqlite".to_owned(),
+        "/cache/..%2f..%2f/nar/x.nar".to_owned(),
+        "/cache/%2e%2e/nix-cache-info".to_owned(),
+        "/cache/demo/..%2fother%2fx.narinfo".to_owned(),
+        "/cache/demo/%00.narinfo".to_owned(),
+        "/cache/demo/nar/%ff.nar".to_owned(),
+        "/cache/de%2fmo/nix-cache-info".to_owned(),
+        format!("/cache/demo/nar/{hash}.nar%2f..%2fx"),
+        format!("/cache/demo/nar/{hash}.nar%231"),
+        "/v1/environments/demo/..".to_owned(),
+        "/v1/environments/demo/..%2fx".to_owned(),
+        "/v1/environments/demo/app/generations/..%2flive".to_owned(),
+        "/v1/environments/demo/app/generations/01".to_owned(),
+        "/v1/environments/demo/app/generations/99999999999999999999".to_owned(),
+        "/v1/environments/demo/app/documents/..%2f..%2fx".to_owned(),
+        "/../../../../etc/passwd".to_owned(),
+        "//etc/passwd".to_owned(),
+    ];
+    for name in names {
+        for method in ["GET", "PUT", "POST"] {
+            let answer = hub.ask(method, &name, Some(&token), "", b"x");
+            assert!((400..500).contains(&answer.status), "{method} {name}: {}", answer.status);
+        }
+    }
+    assert_eq!(hub.files(), before);
+}
+
+#[tokio::test]
+async fn every_refusal_is_json_with_a_code() {
+    let hub = Hub::start();
+    let token = hub.token("demo", &[]);
+    for (method, path, status, code) in [
+        ("GET", "/nothing/here", 404, "not-found"),
+        ("DELETE", "/v1/environments/demo/app", 405, "bad-request"),
+        ("POST", "/cache/demo/nix-cache-info", 405, "bad-request"),
+        ("PUT", "/v1/environments/demo/app", 400, "bad-request"),
+        ("PUT", "/v1/environments/demo/app/live", 400, "bad-request"),
+        ("POST", "/v1/environments/demo/app/generations", 400, "bad-request"),
+        ("POST", "/v1/owners/demo/missing", 400, "bad-request"),
+        ("POST", "/v1/owners/DEMO/missing", 400, "bad-request"),
+        ("PUT", "/cache/demo/log/x", 404, "not-found"),
+    ] {
+        let answer = hub.ask(method, path, Some(&token), "", b"{\"no\":1}");
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_past_their_limit_are_refused_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hub.toml");
+    fs_err::write(&config, "largest-nar = 1000\n").unwrap();
+    let hub = Hub::start_with(&["--config", config.to_str().unwrap()]);
+    let token = hub.token("demo", &[]);
+    let nar = vec![7; 1001];
+    let package = Package::of_nar(
+        crate::fixtures::store_path("large-1"),
+        &nar,
+        Vec::new(),
+        nix_data::Compression::None,
+    )
+    .await;
+    let answer = hub.put(&format!("/cache/demo/{}", package.narinfo.url), &token, &package.file);
+    assert_eq!((answer.status, answer.code().as_str()), (413, "too-large"));
+    assert!(answer.text().contains("1000 bytes"), "{}", answer.text());
+
+    for (method, path, size) in [
+        ("PUT", format!("/cache/demo/{}", package.narinfo_file()), 3 << 20),
+        ("PUT", "/v1/environments/demo/app".to_owned(), 100 << 10),
+        ("PUT", "/v1/environments/demo/app/live".to_owned(), 100 << 10),
+        ("POST", "/v1/owners/demo/missing".to_owned(), 3 << 20),
+    ] {
+        let answer = hub.ask(method, &path, Some(&token), "", &vec![b' '; size]);
+        assert_eq!((answer.status, answer.code().as_str()), (413, "too-large"), "{path}");
+    }
+    assert_eq!(hub.files(), [""; 0]);
+}
+
+#[tokio::test]
+async fn too_many_paths_at_once_are_refused() {
+    let hub = Hub::start();
+    let token = hub.token("demo", &[]);
+    let hash = nix_data::Hash::sha256(b"x");
+    let path = crate::fixtures::store_path("x");
+    let one = serde_json::json!({"path": path, "narHash": hash});
+    let body = serde_json::json!({"paths": vec![one; 5_001]}).to_string();
+    let answer = hub.ask("POST", "/v1/owners/demo/missing", Some(&token), "", body.as_bytes());
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("5001 paths"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_document_must_be_what_its_digest_says() {
+    let hub = Hub::start();
+    let token = hub.token("demo", &[]);
+    let digest = env_spec::Digest::of(b"document");
+    let path = format!("/v1/environments/demo/app/documents/{digest}");
+    let answer = hub.put(&path, &token, b"another");
+    assert_eq!((answer.status, answer.code().as_str()), (422, "hash-mismatch"));
+    assert_eq!(hub.put(&path, &token, b"document").status, 201);
+    assert_eq!(hub.get(&path, Some(&token), "").body, b"document");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_leaves_nothing() {
+    let hub = Hub::start();
+    let token = hub.token("demo", &[]);
+    let package = Package::new("tool-1", b"contents", &[]).await;
+    let head = format!(
+        "PUT /cache/demo/{} HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
+        package.narinfo.url,
+        package.file.len()
+    );
+    let mut stream = TcpStream::connect(hub.address()).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&package.file[..package.file.len() / 2]).unwrap();
+    // The upload has begun when its unfinished file is there.
+    testkit::poll("the upload to begin", || Ok((!hub.files().is_empty()).then_some(()))).unwrap();
+    drop(stream);
+    testkit::poll("the unfinished upload to go", || Ok(hub.files().is_empty().then_some(()))).unwrap();
+    let path = format!("/cache/demo/{}", package.narinfo.url);
+    assert_eq!(hub.get(&path, Some(&token), "").status, 404);
+    package.upload(&hub.client(Some(&token)), "demo").await;
+}
