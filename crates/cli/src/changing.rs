@@ -33,6 +33,9 @@ pub(crate) fn apply(context: &Context, project: &Project, text: &str, choice: Ch
     // A lock that cannot be read is no reason not to make a good one.
     let known = project.lock().ok().flatten();
     let lock = locking::lock(context, &manifest, known.as_ref(), choice)?;
+    if lock.systems.get(&context.system()?).is_some_and(|system| system.environment.is_some()) {
+        provide::provide(context, project, &lock)?;
+    }
     let lock_text = lock.to_text();
     let old_text = project.manifest_text()?;
     if old_text != text {
@@ -43,9 +46,6 @@ pub(crate) fn apply(context: &Context, project: &Project, text: &str, choice: Ch
     {
         host::fs::write_atomic(&project.manifest_path(), old_text.as_bytes())?;
         return Err(error.into());
-    }
-    if lock.systems.get(&context.system()?).is_some_and(|system| system.environment.is_some()) {
-        provide::provide(context, project, &lock)?;
     }
     Ok(lock)
 }

@@ -72,7 +72,8 @@ impl Context {
     /// Returns the way to run `nix`.
     #[must_use]
     pub(crate) fn nix(&self) -> Nix {
-        let mut nix = Nix::new(&self.settings.nix.value);
+        // Nix asks no cache where only the loopback interface is up, although one may be on this machine.
+        let mut nix = Nix::new(&self.settings.nix.value).option("substitute", "true");
         let options = [
             ("substituters", &self.settings.substituters.value),
             ("trusted-public-keys", &self.settings.trusted_public_keys.value),

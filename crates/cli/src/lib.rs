@@ -14,7 +14,6 @@ mod laptop;
 mod locking;
 mod output;
 mod progress;
-mod pending;
 mod project;
 mod provide;
 mod push;

@@ -38,10 +38,10 @@ impl Nix {
         let mut command = Command::new(&self.program);
         // The commands used here are "experimental" in every release of Nix so far.
         command.args(["--extra-experimental-features", "nix-command"]);
-        command.args(words);
         for (name, value) in &self.options {
             command.args(["--option", name, value]);
         }
+        command.args(words);
         command
     }
 
@@ -65,7 +65,7 @@ mod tests {
         let command = nix.command(&["path-info", "--json"]);
         assert_eq!(
             process::command_line(&command),
-            "/opt/nix --extra-experimental-features nix-command path-info --json --option substituters 'file:///a b'"
+            "/opt/nix --extra-experimental-features nix-command --option substituters 'file:///a b' path-info --json"
         );
     }
 }

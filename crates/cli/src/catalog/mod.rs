@@ -211,8 +211,8 @@ fn shortened(error: ProcessError) -> ProcessError {
 /// # Errors
 /// Fails when the folder cannot be read.
 pub(crate) fn hash(nix: &Nix, revision: &Revision, root: &str) -> Result<Option<Hash>, CatalogError> {
-    let mut command = nix.command(&["hash", "path", "--type", "sha256", "--", root]);
-    let output = nix.run(&mut command).map_err(|source| CatalogError::Hash {
+    let mut command = nix.command(&["hash", "path", "--type", "sha256"]);
+    let output = nix.run(command.args(["--", root])).map_err(|source| CatalogError::Hash {
         revision: revision.name.clone(),
         path: root.to_owned(),
         source,

@@ -56,7 +56,7 @@ pub(crate) fn import(nix: &Nix, path: &ClosurePath, nar: &[u8]) -> Result<(), Im
     write(&format!("{}.narinfo", path.path.hash_part()), info.to_string().as_bytes())?;
 
     let from = format!("file://{}", folder.path().display());
-    let mut command = nix.command(&["copy", "--from", &from]);
+    let mut command = nix.command(&["copy", "--no-recursive", "--from", &from]);
     nix.run(command.arg(path.path.to_string())).map(drop).map_err(|source| ImportError::Copy {
         environment: path.path.to_string(),
         source,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use env_spec::generation::{Generation, RECORD_VERSION, SystemGeneration};
 use env_spec::lockfile::{LockedEnvironment, LockedSystem, Lockfile};
 use env_spec::{Digest, EnvironmentName, System};
-use crate::pending::sbom::{CYCLONEDX_FORMAT, SPDX_FORMAT, SbomInput, cyclonedx, spdx};
+use sbom::{CYCLONEDX_FORMAT, SPDX_FORMAT, SbomInput, cyclonedx, spdx};
 
 /// One system of what is published.
 #[derive(Debug, Clone, Copy)]

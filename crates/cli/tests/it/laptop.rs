@@ -100,9 +100,12 @@ fn a_command_ends_as_itself_and_its_output_is_its_own() {
     require!(root, setup);
     let laptop = Laptop::new();
     laptop.well("cd ~/app && nival install bash coreutils");
-    laptop.well(
-        "cd ~/app && printf '[hook]\\non-activate = \"\"\"\\necho from the hook\\nexport FROM_HOOK=yes\\n\"\"\"\\n[vars]\\nGREETING = \"hello $USER\"\\n' >> .nival/manifest.toml && nival lock",
-    );
+    let manifest = "version = 1\n[install]\nbash.pkg-path = \"bash\"\ncoreutils.pkg-path = \"coreutils\"\n\
+        [hook]\non-activate = \"echo from the hook; export FROM_HOOK=yes\"\n[vars]\nGREETING = \"hello ${USER}\"\n\
+        [options]\nsystems = [\"x86_64-linux\"]\n";
+    let staged = laptop.machine.shared().join("manifest.toml");
+    fs_err::write(&staged, manifest).unwrap();
+    laptop.well(&format!("cp {} ~/app/.nival/ && cd ~/app && nival lock", staged.display()));
     let out = laptop.well("cd ~/app && USER=ann nival activate -- bash -c 'echo $FROM_HOOK $GREETING'");
     assert_eq!(out, "yes hello ann\n");
     let code = laptop.well("cd ~/app && { nival activate -- bash -c 'exit 7' && :; } || echo $?");
