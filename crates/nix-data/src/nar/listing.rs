@@ -55,7 +55,8 @@ impl Listing {
     pub fn from_reader(source: impl Read) -> Result<Self, NarError> {
         let mut reader = Reader::new(source);
         let first = reader.next_event()?.expect("a NAR begins with its root");
-        let root = ListingNode::read(&mut reader, first, &mut MOST_ENTRIES.clone())?;
+        let mut entries_left = MOST_ENTRIES;
+        let root = ListingNode::read(&mut reader, first, &mut entries_left)?;
         reader.finish()?;
         Ok(Self { root })
     }

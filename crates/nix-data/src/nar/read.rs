@@ -133,6 +133,11 @@ impl<R: Read> Reader<R> {
             && left > 0
         {
             let buffered = self.fill()?;
+            if buffered == 0 {
+                return Err(NarError::CutOff {
+                    offset: self.offset,
+                });
+            }
             let length = buffered.min(usize::try_from(left).unwrap_or(usize::MAX));
             destination
                 .write_all(&self.source.buffer()[..length])
@@ -153,11 +158,11 @@ impl<R: Read> Reader<R> {
     /// Fails as [`Reader::next_event`] does, and when data follows the archive.
     pub fn finish(mut self) -> Result<R, NarError> {
         while self.next_event()?.is_some() {}
-        let offset = self.offset;
-        match self.source.fill_buf() {
-            Ok([]) => Ok(self.source.into_inner()),
-            Ok(_) => Err(NarError::Trailing { offset }),
-            Err(source) => Err(NarError::Read { offset, source }),
+        match self.fill()? {
+            0 => Ok(self.source.into_inner()),
+            _ => Err(NarError::Trailing {
+                offset: self.offset,
+            }),
         }
     }
 
@@ -317,12 +322,11 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Returns how many bytes are buffered: at least one.
+    /// Returns how many bytes are buffered: none only at the end of the source.
     fn fill(&mut self) -> Result<usize, NarError> {
         let offset = self.offset;
         loop {
             match self.source.fill_buf() {
-                Ok([]) => return Err(NarError::CutOff { offset }),
                 Ok(buffer) => return Ok(buffer.len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(NarError::Read { offset, source }),
