@@ -35,6 +35,11 @@ pub(crate) fn run() -> Result<()> {
     std::thread::scope(|scope| {
         let programs = scope.spawn(|| go::bring(&steps, &tools));
         let packages = bring_packages(&steps, &tools);
+        if let Err(error) = &packages {
+            say(&format!(
+                "error: {error:#}; the Go programs are still being built"
+            ));
+        }
         let programs = programs
             .join()
             .map_err(|_panic| anyhow!("building the Go programs panicked"))?;

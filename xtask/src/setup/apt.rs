@@ -1,16 +1,17 @@
 //! Debian packages of any suite, fetched through an apt state of our own, so that the system's is never touched.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
+use tempfile::TempDir;
 
 /// An apt that knows one suite and no installed package.
 pub(super) struct Apt {
     suite: &'static str,
-    configuration: PathBuf,
+    state: TempDir,
 }
 
 /// A package as the suite describes it.
@@ -27,7 +28,11 @@ pub(super) struct Package {
 impl Apt {
     /// Makes the state for a suite below `scratch` and fetches the suite's index.
     pub(super) fn open(scratch: &Path, suite: &'static str) -> Result<Self> {
-        let state = scratch.join(format!("apt-{suite}"));
+        // Its own folder each time: two states of one suite may be at work at once.
+        let own = tempfile::Builder::new()
+            .prefix("apt-")
+            .tempdir_in(scratch)?;
+        let state = own.path();
         for folder in ["lists/partial", "cache/archives/partial", "sources"] {
             fs::create_dir_all(state.join(folder))?;
         }
@@ -37,7 +42,6 @@ impl Apt {
             mirror()?
         );
         fs::write(state.join("sources/suite.sources"), source)?;
-        let configuration = state.join("apt.conf");
         let text = format!(
             r#"Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "{state}/sources/";
@@ -53,11 +57,8 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 "#,
             state = state.display()
         );
-        fs::write(&configuration, text)?;
-        let apt = Self {
-            suite,
-            configuration,
-        };
+        fs::write(state.join("apt.conf"), text)?;
+        let apt = Self { suite, state: own };
         host::process::run(apt.command("apt-get").args(["-qq", "update"]))
             .with_context(|| format!("fetching the package index of Debian {suite}"))?;
         Ok(apt)
@@ -66,7 +67,7 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
-            .env("APT_CONFIG", &self.configuration)
+            .env("APT_CONFIG", self.state.path().join("apt.conf"))
             .env("LC_ALL", "C.UTF-8");
         command
     }

@@ -23,7 +23,7 @@ pub(super) fn bring(steps: &Steps, source: &Path) -> Result<()> {
         .with(&roots)
         .with(&left_out);
     steps.run("packages/debs", inputs, |folder| {
-        let apt = Apt::open(&steps.scratch().join("packages"), SUITE)?;
+        let apt = Apt::open(&steps.scratch(), SUITE)?;
         let roots = names(&roots);
         let available = apt.closure(&roots)?;
         let graph = graph(&available, &roots, &names(&left_out).into_iter().collect())?;
