@@ -18,8 +18,13 @@ async fn a_hub_killed_in_an_upload_tells_no_lie_and_takes_it_again() {
     );
     let mut stream = TcpStream::connect(hub.address()).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&package.file[..package.file.len() - 1]).unwrap();
-    testkit::poll("the upload to begin", || Ok((!hub.files().is_empty()).then_some(()))).unwrap();
+    stream
+        .write_all(&package.file[..package.file.len() - 1])
+        .unwrap();
+    testkit::poll("the upload to begin", || {
+        Ok((!hub.files().is_empty()).then_some(()))
+    })
+    .unwrap();
     hub.kill();
     assert_eq!(hub.files().len(), 1, "the unfinished file is there");
     hub.restart();
@@ -34,12 +39,26 @@ async fn what_was_answered_outlives_a_kill() {
     let mut hub = Hub::start();
     let token = hub.token("demo", &[]);
     let release = Release::new("1").await;
-    let digest = release.push(&hub.client(Some(&token)), "demo/app", 1, None).await;
+    let digest = release
+        .push(&hub.client(Some(&token)), "demo/app", 1, None)
+        .await;
     hub.kill();
     hub.restart();
     let pusher = hub.client(Some(&token));
-    assert_eq!(pusher.environment(&name("demo/app")).await.unwrap().live.unwrap().digest, digest);
-    let record = pusher.generation(&"demo/app:1".parse().unwrap()).await.unwrap();
+    assert_eq!(
+        pusher
+            .environment(&name("demo/app"))
+            .await
+            .unwrap()
+            .live
+            .unwrap()
+            .digest,
+        digest
+    );
+    let record = pusher
+        .generation(&"demo/app:1".parse().unwrap())
+        .await
+        .unwrap();
     assert_eq!(record.digest(), digest);
     let second = Release::new("2").await;
     second.push(&pusher, "demo/app", 2, Some(digest)).await;
@@ -53,8 +72,14 @@ async fn garbage_of_a_crash_between_object_and_commit_is_written_over() {
     let folder = hub.objects().join("environments/demo/app/generations");
     fs_err::create_dir_all(&folder).unwrap();
     fs_err::write(folder.join("1.json"), "garbage").unwrap();
-    let digest = Release::new("1").await.push(&pusher, "demo/app", 1, None).await;
-    let record = pusher.generation(&"demo/app:1".parse().unwrap()).await.unwrap();
+    let digest = Release::new("1")
+        .await
+        .push(&pusher, "demo/app", 1, None)
+        .await;
+    let record = pusher
+        .generation(&"demo/app:1".parse().unwrap())
+        .await
+        .unwrap();
     assert_eq!(record.digest(), digest);
 }
 
@@ -62,7 +87,10 @@ async fn garbage_of_a_crash_between_object_and_commit_is_written_over() {
 async fn a_lost_copy_of_the_pointer_is_written_anew_at_start() {
     let mut hub = Hub::start();
     let pusher = hub.pusher("demo");
-    let digest = Release::new("1").await.push(&pusher, "demo/app", 1, None).await;
+    let digest = Release::new("1")
+        .await
+        .push(&pusher, "demo/app", 1, None)
+        .await;
     let copy = hub.objects().join("environments/demo/app/live.json");
     let good = fs_err::read(&copy).unwrap();
     let wanted = serde_json::to_vec(&sign(&pointer("demo/app", 1, digest, 1))).unwrap();

@@ -23,7 +23,10 @@ impl Package {
     /// A store path of this name with one file of these contents.
     pub(crate) async fn new(name: &str, contents: &[u8], references: &[&Self]) -> Self {
         let mut entries = BTreeMap::new();
-        let file = Node::File { executable: false, contents: contents.to_vec() };
+        let file = Node::File {
+            executable: false,
+            contents: contents.to_vec(),
+        };
         entries.insert(b"file".to_vec(), file);
         let nar = Node::Directory(entries).write_to(Vec::new()).unwrap();
         let path = store_path(name);
@@ -81,11 +84,15 @@ impl Package {
     }
 
     pub(crate) fn wanted(&self) -> PathAndHash {
-        PathAndHash { path: self.path().clone(), nar_hash: self.narinfo.nar_hash.clone() }
+        PathAndHash {
+            path: self.path().clone(),
+            nar_hash: self.narinfo.nar_hash.clone(),
+        }
     }
 
     pub(crate) async fn upload_nar(&self, hub: &HubClient, owner: &str) -> Result<(), ClientError> {
-        hub.put_cache_file(owner, &self.narinfo.url, self.file.clone()).await
+        hub.put_cache_file(owner, &self.narinfo.url, self.file.clone())
+            .await
     }
 
     pub(crate) async fn upload_narinfo(
@@ -93,7 +100,8 @@ impl Package {
         hub: &HubClient,
         owner: &str,
     ) -> Result<(), ClientError> {
-        hub.put_cache_file(owner, &self.narinfo_file(), self.narinfo.to_string()).await
+        hub.put_cache_file(owner, &self.narinfo_file(), self.narinfo.to_string())
+            .await
     }
 
     pub(crate) async fn upload(&self, hub: &HubClient, owner: &str) {
@@ -127,14 +135,21 @@ pub(crate) struct Release {
 impl Release {
     pub(crate) async fn new(version: &str) -> Self {
         let library = Package::new("library-1", b"library", &[]).await;
-        let environment =
-            Package::new(&format!("environment-{version}"), version.as_bytes(), &[&library]).await;
-        Self { library, environment, sbom: format!("{{\"version\":{version:?}}}").into_bytes() }
+        let environment = Package::new(
+            &format!("environment-{version}"),
+            version.as_bytes(),
+            &[&library],
+        )
+        .await;
+        Self {
+            library,
+            environment,
+            sbom: format!("{{\"version\":{version:?}}}").into_bytes(),
+        }
     }
 
     pub(crate) fn record(&self, name: &str, number: u64, parent: Option<Digest>) -> Generation {
-        let mut closure =
-            vec![self.library.closure_path(), self.environment.closure_path()];
+        let mut closure = vec![self.library.closure_path(), self.environment.closure_path()];
         closure.sort_by(|one, other| one.path.cmp(&other.path));
         let system = SystemGeneration {
             environment: self.environment.path().clone(),
@@ -162,7 +177,9 @@ impl Release {
         self.library.upload(hub, name.owner()).await;
         self.environment.upload(hub, name.owner()).await;
         let digest = Digest::of(&self.sbom);
-        hub.put_document(&name, digest, self.sbom.clone().into()).await.unwrap();
+        hub.put_document(&name, digest, self.sbom.clone().into())
+            .await
+            .unwrap();
     }
 
     /// Uploads and publishes everything as a push does, and returns the generation's digest.
@@ -175,7 +192,9 @@ impl Release {
     ) -> Digest {
         self.upload(hub, environment).await;
         let signed = sign(&self.record(environment, number, parent));
-        hub.post_generation(&name(environment), &signed).await.unwrap();
+        hub.post_generation(&name(environment), &signed)
+            .await
+            .unwrap();
         let digest = signed.digest();
         let pointer = sign(&pointer(environment, number, digest, number));
         hub.put_live(&name(environment), &pointer).await.unwrap();
@@ -183,7 +202,12 @@ impl Release {
     }
 }
 
-pub(crate) fn pointer(environment: &str, number: u64, digest: Digest, sequence: u64) -> LivePointer {
+pub(crate) fn pointer(
+    environment: &str,
+    number: u64,
+    digest: Digest,
+    sequence: u64,
+) -> LivePointer {
     LivePointer {
         environment: name(environment),
         number,

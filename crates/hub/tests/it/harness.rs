@@ -33,10 +33,18 @@ impl Hub {
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         host::tls::install();
-        let folder = tempfile::Builder::new().prefix("nival-hub-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("nival-hub-")
+            .tempdir()
+            .unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&one| one.to_owned()).collect();
         let (child, address) = spawn(folder.path(), &arguments);
-        Self { child, folder: Some(folder), address, arguments }
+        Self {
+            child,
+            folder: Some(folder),
+            address,
+            arguments,
+        }
     }
 
     /// Starts it again on the same data.
@@ -57,7 +65,9 @@ impl Hub {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         let child = &mut self.child;
-        testkit::poll("the hub to stop", || Ok(child.try_wait()?)).unwrap().success()
+        testkit::poll("the hub to stop", || Ok(child.try_wait()?))
+            .unwrap()
+            .success()
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -113,18 +123,30 @@ impl Hub {
     /// Sends a request byte for byte, and reads the answer to its end.
     pub(crate) fn raw(&self, head: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let length = format!("host: hub\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let length = format!(
+            "host: hub\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(length.as_bytes()).unwrap();
         // A server that refuses early may close before it has read all; its answer is there all the same.
         let _sent = stream.write_all(body);
         let mut bytes = Vec::new();
         let _closed = stream.read_to_end(&mut bytes);
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer");
+        let end = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .expect("an answer");
         let headers = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
         let status = headers.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, headers, body: bytes[end + 4..].to_vec() }
+        Answer {
+            status,
+            headers,
+            body: bytes[end + 4..].to_vec(),
+        }
     }
 
     pub(crate) fn get(&self, path: &str, token: Option<&str>, more: &str) -> Answer {
@@ -143,15 +165,21 @@ impl Hub {
         more: &str,
         body: &[u8],
     ) -> Answer {
-        let token = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
+        let token = token.map_or(String::new(), |token| {
+            format!("authorization: Bearer {token}\r\n")
+        });
         self.raw(&format!("{method} {path} HTTP/1.1\r\n{token}{more}"), body)
     }
 
     /// Returns a counter's value.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let page = self.get("/metrics", None, "").text();
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {page}"))
+            .parse()
+            .unwrap()
     }
 
     /// Returns the files below the object store, relative to it, sorted.
@@ -201,7 +229,10 @@ impl Answer {
 /// Returns the program with nothing of the machine's own configuration.
 pub(crate) fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nival-hub"));
-    command.env_clear().env("HOME", folder).env("NIVAL_HUB_DATA", folder.join("data"));
+    command
+        .env_clear()
+        .env("HOME", folder)
+        .env("NIVAL_HUB_DATA", folder.join("data"));
     command
 }
 
@@ -229,9 +260,13 @@ fn spawn(folder: &Path, arguments: &[String]) -> (Child, String) {
     let address = testkit::poll("the hub to listen", || {
         if let Some(status) = child.try_wait()? {
             let log = fs_err::read_to_string(folder.join("log"))?;
-            return Err(testkit::Failure::Text(format!("the hub ended with {status}: {log}")));
+            return Err(testkit::Failure::Text(format!(
+                "the hub ended with {status}: {log}"
+            )));
         }
-        Ok(fs_err::read_to_string(&file).ok().filter(|text| text.ends_with('\n')))
+        Ok(fs_err::read_to_string(&file)
+            .ok()
+            .filter(|text| text.ends_with('\n')))
     });
     (child, address.unwrap().trim().to_owned())
 }

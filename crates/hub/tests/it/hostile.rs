@@ -35,7 +35,11 @@ async fn names_that_lead_elsewhere_reach_nothing() {
     for name in names {
         for method in ["GET", "PUT", "POST"] {
             let answer = hub.ask(method, &name, Some(&token), "", b"x");
-            assert!((400..500).contains(&answer.status), "{method} {name}: {}", answer.status);
+            assert!(
+                (400..500).contains(&answer.status),
+                "{method} {name}: {}",
+                answer.status
+            );
         }
     }
     assert_eq!(hub.files(), before);
@@ -51,13 +55,22 @@ async fn every_refusal_is_json_with_a_code() {
         ("POST", "/cache/demo/nix-cache-info", 405, "bad-request"),
         ("PUT", "/v1/environments/demo/app", 400, "bad-request"),
         ("PUT", "/v1/environments/demo/app/live", 400, "bad-request"),
-        ("POST", "/v1/environments/demo/app/generations", 400, "bad-request"),
+        (
+            "POST",
+            "/v1/environments/demo/app/generations",
+            400,
+            "bad-request",
+        ),
         ("POST", "/v1/owners/demo/missing", 400, "bad-request"),
         ("POST", "/v1/owners/DEMO/missing", 400, "bad-request"),
         ("PUT", "/cache/demo/log/x", 404, "not-found"),
     ] {
         let answer = hub.ask(method, path, Some(&token), "", b"{\"no\":1}");
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{method} {path}"
+        );
     }
 }
 
@@ -76,18 +89,34 @@ async fn bodies_past_their_limit_are_refused_and_leave_nothing() {
         nix_data::Compression::None,
     )
     .await;
-    let answer = hub.put(&format!("/cache/demo/{}", package.narinfo.url), &token, &package.file);
+    let answer = hub.put(
+        &format!("/cache/demo/{}", package.narinfo.url),
+        &token,
+        &package.file,
+    );
     assert_eq!((answer.status, answer.code().as_str()), (413, "too-large"));
     assert!(answer.text().contains("1000 bytes"), "{}", answer.text());
 
     for (method, path, size) in [
-        ("PUT", format!("/cache/demo/{}", package.narinfo_file()), 3 << 20),
+        (
+            "PUT",
+            format!("/cache/demo/{}", package.narinfo_file()),
+            3 << 20,
+        ),
         ("PUT", "/v1/environments/demo/app".to_owned(), 100 << 10),
-        ("PUT", "/v1/environments/demo/app/live".to_owned(), 100 << 10),
+        (
+            "PUT",
+            "/v1/environments/demo/app/live".to_owned(),
+            100 << 10,
+        ),
         ("POST", "/v1/owners/demo/missing".to_owned(), 3 << 20),
     ] {
         let answer = hub.ask(method, &path, Some(&token), "", &vec![b' '; size]);
-        assert_eq!((answer.status, answer.code().as_str()), (413, "too-large"), "{path}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (413, "too-large"),
+            "{path}"
+        );
     }
     assert_eq!(hub.files(), [""; 0]);
 }
@@ -100,7 +129,13 @@ async fn too_many_paths_at_once_are_refused() {
     let path = crate::fixtures::store_path("x");
     let one = serde_json::json!({"path": path, "narHash": hash});
     let body = serde_json::json!({"paths": vec![one; 5_001]}).to_string();
-    let answer = hub.ask("POST", "/v1/owners/demo/missing", Some(&token), "", body.as_bytes());
+    let answer = hub.ask(
+        "POST",
+        "/v1/owners/demo/missing",
+        Some(&token),
+        "",
+        body.as_bytes(),
+    );
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("5001 paths"), "{}", answer.text());
 }
@@ -112,7 +147,10 @@ async fn a_document_must_be_what_its_digest_says() {
     let digest = env_spec::Digest::of(b"document");
     let path = format!("/v1/environments/demo/app/documents/{digest}");
     let answer = hub.put(&path, &token, b"another");
-    assert_eq!((answer.status, answer.code().as_str()), (422, "hash-mismatch"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (422, "hash-mismatch")
+    );
     assert_eq!(hub.put(&path, &token, b"document").status, 201);
     assert_eq!(hub.get(&path, Some(&token), "").body, b"document");
 }
@@ -129,11 +167,19 @@ async fn an_upload_that_is_cut_off_leaves_nothing() {
     );
     let mut stream = TcpStream::connect(hub.address()).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&package.file[..package.file.len() / 2]).unwrap();
+    stream
+        .write_all(&package.file[..package.file.len() / 2])
+        .unwrap();
     // The upload has begun when its unfinished file is there.
-    testkit::poll("the upload to begin", || Ok((!hub.files().is_empty()).then_some(()))).unwrap();
+    testkit::poll("the upload to begin", || {
+        Ok((!hub.files().is_empty()).then_some(()))
+    })
+    .unwrap();
     drop(stream);
-    testkit::poll("the unfinished upload to go", || Ok(hub.files().is_empty().then_some(()))).unwrap();
+    testkit::poll("the unfinished upload to go", || {
+        Ok(hub.files().is_empty().then_some(()))
+    })
+    .unwrap();
     let path = format!("/cache/demo/{}", package.narinfo.url);
     assert_eq!(hub.get(&path, Some(&token), "").status, 404);
     package.upload(&hub.client(Some(&token)), "demo").await;

@@ -19,22 +19,38 @@ async fn what_is_pushed_is_what_is_read() {
     let environment = pusher.environment(&name("demo/app")).await.unwrap();
     assert_eq!(environment.visibility, Visibility::Private);
     assert_eq!(environment.head, environment.live);
-    assert_eq!((environment.sequence, environment.head.unwrap().digest), (1, digest));
+    assert_eq!(
+        (environment.sequence, environment.head.unwrap().digest),
+        (1, digest)
+    );
 
     let mut trusted = TrustedKeys::default();
     trusted.add("demo", key().public_key());
-    let live: LivePointer =
-        pusher.live(&name("demo/app")).await.unwrap().verify("live", "demo", &trusted).unwrap();
-    for reference in [format!("demo/app@{}", live.digest), format!("demo/app:{}", live.number)] {
+    let live: LivePointer = pusher
+        .live(&name("demo/app"))
+        .await
+        .unwrap()
+        .verify("live", "demo", &trusted)
+        .unwrap();
+    for reference in [
+        format!("demo/app@{}", live.digest),
+        format!("demo/app:{}", live.number),
+    ] {
         let reference: Reference = reference.parse().unwrap();
         let signed = pusher.generation(&reference).await.unwrap();
         let record: Generation = signed.verify("generation", "demo", &trusted).unwrap();
         assert_eq!(record, release.record("demo/app", 1, None));
         assert_eq!(signed.digest(), digest);
     }
-    let sbom = pusher.document(&name("demo/app"), Digest::of(&release.sbom)).await.unwrap();
+    let sbom = pusher
+        .document(&name("demo/app"), Digest::of(&release.sbom))
+        .await
+        .unwrap();
     assert_eq!(sbom, release.sbom);
-    assert_eq!(pusher.environments().await.unwrap().environments, [environment]);
+    assert_eq!(
+        pusher.environments().await.unwrap().environments,
+        [environment]
+    );
     assert_eq!(pusher.info().await.unwrap().owner.as_deref(), Some("demo"));
 }
 
@@ -48,7 +64,10 @@ async fn the_object_store_is_a_tree_for_static_servers() {
         "cache/demo/nix-cache-info".to_owned(),
         "environments/demo/app/generations/1.json".to_owned(),
         "environments/demo/app/live.json".to_owned(),
-        format!("environments/demo/app/documents/{}", Digest::of(&release.sbom).hex()),
+        format!(
+            "environments/demo/app/documents/{}",
+            Digest::of(&release.sbom).hex()
+        ),
     ];
     for package in [&release.library, &release.environment] {
         wanted.push(format!("cache/demo/{}", package.narinfo_file()));
@@ -76,12 +95,29 @@ async fn a_second_push_needs_only_what_is_new_and_history_shows_a_rollback() {
     let back = sign(&pointer("demo/app", 1, one, 3));
     pusher.put_live(&name("demo/app"), &back).await.unwrap();
     let history = pusher.history(&name("demo/app")).await.unwrap();
-    let generations: Vec<_> = history.generations.iter().map(|one| (one.number, one.digest)).collect();
+    let generations: Vec<_> = history
+        .generations
+        .iter()
+        .map(|one| (one.number, one.digest))
+        .collect();
     assert_eq!(generations, [(2, two), (1, one)]);
     assert_eq!(history.generations[0].message, "generation 2");
-    let pointers: Vec<_> = history.pointers.iter().map(|one| (one.sequence, one.number)).collect();
+    let pointers: Vec<_> = history
+        .pointers
+        .iter()
+        .map(|one| (one.sequence, one.number))
+        .collect();
     assert_eq!(pointers, [(3, 1), (2, 2), (1, 1)]);
-    assert_eq!(pusher.environment(&name("demo/app")).await.unwrap().head.unwrap().number, 2);
+    assert_eq!(
+        pusher
+            .environment(&name("demo/app"))
+            .await
+            .unwrap()
+            .head
+            .unwrap()
+            .number,
+        2
+    );
 }
 
 #[tokio::test]
@@ -91,14 +127,27 @@ async fn a_push_on_an_old_head_is_told_the_new_one() {
     let (first, second) = (Release::new("1").await, Release::new("2").await);
     let one = first.push(&pusher, "demo/app", 1, None).await;
     second.upload(&pusher, "demo/app").await;
-    for (number, parent) in [(1, None), (2, None), (3, Some(one)), (2, Some(Digest::of(b"other")))] {
+    for (number, parent) in [
+        (1, None),
+        (2, None),
+        (3, Some(one)),
+        (2, Some(Digest::of(b"other"))),
+    ] {
         let record = sign(&second.record("demo/app", number, parent));
         let outcome = pusher.post_generation(&name("demo/app"), &record).await;
         let text = refusal(outcome, ErrorCode::ParentIsNotHead);
         assert!(text.contains(&format!("is generation 1 ({one})")), "{text}");
         assert!(text.contains("push again"), "{text}");
     }
-    assert_eq!(pusher.history(&name("demo/app")).await.unwrap().generations.len(), 1);
+    assert_eq!(
+        pusher
+            .history(&name("demo/app"))
+            .await
+            .unwrap()
+            .generations
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -119,7 +168,10 @@ async fn of_many_pushes_at_once_one_wins_and_its_record_is_kept() {
     let outcomes = futures::future::join_all(pushes).await;
     let won: Vec<_> = outcomes.into_iter().flatten().collect();
     assert_eq!(won.len(), 1);
-    let kept = pusher.generation(&"demo/app:1".parse().unwrap()).await.unwrap();
+    let kept = pusher
+        .generation(&"demo/app:1".parse().unwrap())
+        .await
+        .unwrap();
     assert_eq!(kept.digest(), won[0]);
 }
 
@@ -131,28 +183,50 @@ async fn repeating_what_was_done_is_no_error() {
     let digest = release.push(&pusher, "demo/app", 1, None).await;
     release.upload(&pusher, "demo/app").await;
     let record = sign(&release.record("demo/app", 1, None));
-    pusher.post_generation(&name("demo/app"), &record).await.unwrap();
+    pusher
+        .post_generation(&name("demo/app"), &record)
+        .await
+        .unwrap();
     let live = sign(&pointer("demo/app", 1, digest, 1));
     pusher.put_live(&name("demo/app"), &live).await.unwrap();
-    assert_eq!(pusher.history(&name("demo/app")).await.unwrap().pointers.len(), 1);
+    assert_eq!(
+        pusher
+            .history(&name("demo/app"))
+            .await
+            .unwrap()
+            .pointers
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn the_pointer_moves_by_one_and_only_to_what_exists() {
     let hub = Hub::start();
     let pusher = hub.pusher("demo");
-    let digest = Release::new("1").await.push(&pusher, "demo/app", 1, None).await;
+    let digest = Release::new("1")
+        .await
+        .push(&pusher, "demo/app", 1, None)
+        .await;
     let app = name("demo/app");
     for sequence in [0, 1, 3, (1 << 53) - 1] {
         let mut moved = pointer("demo/app", 1, digest, sequence);
         moved.time = "2026-11-24T11:00:00Z".to_owned();
-        let text = refusal(pusher.put_live(&app, &sign(&moved)).await, ErrorCode::PointerMoved);
+        let text = refusal(
+            pusher.put_live(&app, &sign(&moved)).await,
+            ErrorCode::PointerMoved,
+        );
         assert!(text.contains("has sequence 1, so the next is 2"), "{text}");
     }
     for (number, digest) in [(2, digest), (1, Digest::of(b"no record"))] {
-        let outcome = pusher.put_live(&app, &sign(&pointer("demo/app", number, digest, 2))).await;
+        let outcome = pusher
+            .put_live(&app, &sign(&pointer("demo/app", number, digest, 2)))
+            .await;
         let text = refusal(outcome, ErrorCode::Incomplete);
-        assert!(text.contains(&format!("generation {number} with digest {digest}")), "{text}");
+        assert!(
+            text.contains(&format!("generation {number} with digest {digest}")),
+            "{text}"
+        );
     }
     let foreign = sign(&pointer("demo/other", 1, digest, 2));
     refusal(pusher.put_live(&app, &foreign).await, ErrorCode::BadRequest);
@@ -167,25 +241,49 @@ async fn nothing_is_published_before_its_bytes_are_there() {
     let record = release.record("demo/app", 1, None);
 
     release.library.upload(&pusher, "demo").await;
-    let text = refusal(pusher.post_generation(&app, &sign(&record)).await, ErrorCode::Incomplete);
-    assert!(text.contains(&release.environment.path().to_string()), "{text}");
+    let text = refusal(
+        pusher.post_generation(&app, &sign(&record)).await,
+        ErrorCode::Incomplete,
+    );
+    assert!(
+        text.contains(&release.environment.path().to_string()),
+        "{text}"
+    );
 
     release.environment.upload(&pusher, "demo").await;
-    let text = refusal(pusher.post_generation(&app, &sign(&record)).await, ErrorCode::Incomplete);
-    assert!(text.contains(&Digest::of(&release.sbom).to_string()), "{text}");
+    let text = refusal(
+        pusher.post_generation(&app, &sign(&record)).await,
+        ErrorCode::Incomplete,
+    );
+    assert!(
+        text.contains(&Digest::of(&release.sbom).to_string()),
+        "{text}"
+    );
 
-    pusher.put_document(&app, Digest::of(&release.sbom), release.sbom.clone().into()).await.unwrap();
+    pusher
+        .put_document(&app, Digest::of(&release.sbom), release.sbom.clone().into())
+        .await
+        .unwrap();
     let mut other = record.clone();
     let system = other.systems.values_mut().next().unwrap();
     system.closure[0].nar_hash = nix_data::Hash::sha256(b"other bytes");
-    let text = refusal(pusher.post_generation(&app, &sign(&other)).await, ErrorCode::Incomplete);
+    let text = refusal(
+        pusher.post_generation(&app, &sign(&other)).await,
+        ErrorCode::Incomplete,
+    );
     assert!(text.contains("with NAR hash"), "{text}");
 
     // Another owner's cache does not count.
     let record = sign(&release.record("other/app", 1, None));
-    let outcome = hub.pusher("other").post_generation(&name("other/app"), &record).await;
+    let outcome = hub
+        .pusher("other")
+        .post_generation(&name("other/app"), &record)
+        .await;
     refusal(outcome, ErrorCode::Incomplete);
-    assert!(pusher.environments().await.unwrap().environments.is_empty(), "nothing was made");
+    assert!(
+        pusher.environments().await.unwrap().environments.is_empty(),
+        "nothing was made"
+    );
 }
 
 #[tokio::test]
@@ -198,26 +296,46 @@ async fn records_that_are_wrong_in_themselves_are_refused() {
     let record = release.record("demo/app", 1, None);
 
     let foreign = sign(&release.record("demo/other", 1, None));
-    let text = refusal(pusher.post_generation(&app, &foreign).await, ErrorCode::BadRequest);
+    let text = refusal(
+        pusher.post_generation(&app, &foreign).await,
+        ErrorCode::BadRequest,
+    );
     assert!(text.contains("demo/other"), "{text}");
 
     let mut open = record.clone();
-    open.systems.values_mut().next().unwrap().closure.retain(|one| one.path == *release.environment.path());
-    let text = refusal(pusher.post_generation(&app, &sign(&open)).await, ErrorCode::BadRequest);
+    open.systems
+        .values_mut()
+        .next()
+        .unwrap()
+        .closure
+        .retain(|one| one.path == *release.environment.path());
+    let text = refusal(
+        pusher.post_generation(&app, &sign(&open)).await,
+        ErrorCode::BadRequest,
+    );
     assert!(text.contains("refers to"), "{text}");
 
     let mut spaced = sign(&record);
     spaced.record = spaced.record.replacen(':', ": ", 1);
-    let text = refusal(pusher.post_generation(&app, &spaced).await, ErrorCode::BadRequest);
+    let text = refusal(
+        pusher.post_generation(&app, &spaced).await,
+        ErrorCode::BadRequest,
+    );
     assert!(text.contains("canonical"), "{text}");
 
     let mut scribbled = sign(&record);
     scribbled.signatures = vec!["no signature".to_owned()];
-    refusal(pusher.post_generation(&app, &scribbled).await, ErrorCode::BadRequest);
+    refusal(
+        pusher.post_generation(&app, &scribbled).await,
+        ErrorCode::BadRequest,
+    );
 
     let mut unsigned = sign(&record);
     unsigned.signatures.clear();
-    let text = refusal(pusher.post_generation(&app, &unsigned).await, ErrorCode::Unsigned);
+    let text = refusal(
+        pusher.post_generation(&app, &unsigned).await,
+        ErrorCode::Unsigned,
+    );
     assert!(text.contains("nival key generate"), "{text}");
 }
 
@@ -229,8 +347,14 @@ async fn a_hub_that_accepts_unsigned_records_does() {
     release.upload(&pusher, "demo/app").await;
     let mut unsigned = sign(&release.record("demo/app", 1, None));
     unsigned.signatures.clear();
-    pusher.post_generation(&name("demo/app"), &unsigned).await.unwrap();
-    let read = pusher.generation(&"demo/app:1".parse().unwrap()).await.unwrap();
+    pusher
+        .post_generation(&name("demo/app"), &unsigned)
+        .await
+        .unwrap();
+    let read = pusher
+        .generation(&"demo/app:1".parse().unwrap())
+        .await
+        .unwrap();
     assert_eq!(read, unsigned);
 }
 
@@ -241,7 +365,9 @@ async fn other_bytes_under_a_path_are_told_before_the_upload() {
     let ours = Package::new("tool-1", b"ours", &[]).await;
     let theirs = Package::new("tool-1", b"theirs", &[]).await;
     ours.upload(&pusher, "demo").await;
-    let question = MissingRequest { paths: vec![theirs.wanted()] };
+    let question = MissingRequest {
+        paths: vec![theirs.wanted()],
+    };
     let answer = pusher.missing("demo", &question).await.unwrap();
     assert_eq!(answer.different, [theirs.path().clone()]);
     assert_eq!(answer.missing, []);
