@@ -45,7 +45,6 @@ pub(crate) fn run() -> Result<()> {
             .map_err(|_panic| anyhow!("building the Go programs panicked"))?;
         packages.and(programs)
     })?;
-    links(&steps)?;
     step::remove(&steps.scratch())?;
     say(&format!(
         "set-up is complete in {} ({:.1?})",
@@ -58,15 +57,15 @@ pub(crate) fn run() -> Result<()> {
 fn bring_packages(steps: &Steps, tools: &Tools) -> Result<()> {
     images::bring(steps, tools)?;
     nix::bring(steps, tools)?;
+    links(steps)?;
     packages::bring(steps, tools)
 }
 
 /// Makes `bin`, with the needed programs and no others: a whole prefix in `PATH` would shadow the system's.
 fn links(steps: &Steps) -> Result<()> {
     let mut links: Vec<(String, String)> = Vec::new();
-    for entry in fs::read_dir(steps.setup().join("node/bin"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        links.push((name.clone(), format!("../node/bin/{name}")));
+    for name in go::NODE_PROGRAMS {
+        links.push(((*name).to_owned(), format!("../node/bin/{name}")));
     }
     for (suite, name) in nix::VERSIONS {
         links.push(((*name).to_owned(), format!("../nix/{suite}/usr/bin/nix")));

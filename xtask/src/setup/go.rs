@@ -15,6 +15,16 @@ use crate::say;
 /// The oldest Go that builds everything here.
 const OLDEST: (u32, u32) = (1, 26);
 
+/// What a node's folder `bin` holds; busybox alone is not built here.
+pub(super) const NODE_PROGRAMS: &[&str] = &[
+    "busybox",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "crictl",
+    "ctr",
+    "runc",
+];
+
 /// Programs of one module, pinned with everything that they are made of by their `go.mod` and `go.sum`.
 struct Programs {
     module: &'static str,
