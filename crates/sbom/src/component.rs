@@ -52,8 +52,12 @@ pub(crate) fn components<'a>(input: &SbomInput<'a>) -> Vec<Component<'a>> {
         let version = version.filter(|version| !version.is_empty());
         let package = known.first().map(|(package, _)| *package);
         let given = package.and_then(|package| name::valid_purl(package.purl.as_deref()?));
+        let purl = given.map_or_else(|| name::generic_purl(&name, version.as_deref()), str::to_owned);
         Component {
-            purl: given.map_or_else(|| name::generic_purl(&name, version.as_deref()), str::to_owned),
+            purl: match output.as_deref() {
+                None | Some("out") => purl,
+                Some(output) => name::with_output(&purl, output),
+            },
             version: version.unwrap_or_else(|| path.path.hash_part().to_owned()),
             path,
             package,

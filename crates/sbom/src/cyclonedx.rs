@@ -27,7 +27,7 @@ pub fn cyclonedx(input: &SbomInput<'_>) -> String {
         "serialNumber": "",
         "version": 1,
         "metadata": metadata(input),
-        "components": components.iter().map(component).collect::<Vec<_>>(),
+        "components": components.iter().map(|one| component(one, input.owner())).collect::<Vec<_>>(),
         "dependencies": dependencies,
         // The closure is closed under references: nothing is missing from these lists.
         "compositions": [{"aggregate": "complete", "dependencies": refs}],
@@ -45,6 +45,8 @@ pub(crate) fn text(document: &Value) -> String {
 }
 
 fn metadata(input: &SbomInput<'_>) -> Value {
+    let environment = input.closure.iter().find(|one| one.path == *input.environment_path);
+    let hashes = environment.map(|one| json!({"alg": "SHA-256", "content": one.nar_hash.to_hex()}));
     json!({
         "timestamp": input.created,
         "lifecycles": [{"phase": "post-build"}],
@@ -60,6 +62,9 @@ fn metadata(input: &SbomInput<'_>) -> Value {
             "name": input.environment,
             "version": input.number.to_string(),
             "supplier": {"name": input.owner()},
+            "hashes": hashes.into_iter().collect::<Vec<_>>(),
+            "licenses": [unknown_license()],
+            "purl": format!("pkg:generic/{}@{}", input.environment, input.number),
             "properties": [
                 property("nival:environment-path", &input.environment_path.to_string()),
                 property("nival:system", input.system.as_str()),
@@ -69,7 +74,7 @@ fn metadata(input: &SbomInput<'_>) -> Value {
     })
 }
 
-fn component(one: &Component<'_>) -> Value {
+fn component(one: &Component<'_>, owner: &str) -> Value {
     let mut fields = Map::new();
     let kind = if one.install_ids.is_empty() { "library" } else { "application" };
     fields.insert("type".into(), kind.into());
@@ -79,12 +84,11 @@ fn component(one: &Component<'_>) -> Value {
     if let Some(description) = one.description() {
         fields.insert("description".into(), description.into());
     }
+    // Who signs and publishes an environment is the one who hands its parts on.
+    fields.insert("supplier".into(), json!({"name": owner}));
     fields.insert("scope".into(), "required".into());
     fields.insert("hashes".into(), json!([{"alg": "SHA-256", "content": one.path.nar_hash.to_hex()}]));
-    let licenses = licenses(one.licenses());
-    if !licenses.is_empty() {
-        fields.insert("licenses".into(), licenses.into());
-    }
+    fields.insert("licenses".into(), licenses(one.licenses()).into());
     if let Some(cpe) = one.cpe() {
         fields.insert("cpe".into(), cpe.into());
     }
@@ -113,7 +117,15 @@ fn licenses(texts: &[String]) -> Vec<Value> {
             found.push(license);
         }
     }
+    if found.is_empty() {
+        found.push(unknown_license());
+    }
     found
+}
+
+/// Says that nothing is known, where nothing at all could also mean that nobody looked.
+fn unknown_license() -> Value {
+    json!({"license": {"name": "NOASSERTION"}})
 }
 
 fn properties(one: &Component<'_>) -> Vec<Value> {

@@ -37,6 +37,19 @@ pub(crate) fn generic_purl(name: &str, version: Option<&str>) -> String {
     format!("pkg:generic/{}{version}", encoded(name))
 }
 
+/// Adds the output to a package URL: programs that take URLs for identifiers would make one of two outputs.
+pub(crate) fn with_output(purl: &str, output: &str) -> String {
+    let (rest, fragment) = match purl.split_once('#') {
+        Some((rest, fragment)) => (rest, format!("#{fragment}")),
+        None => (purl, String::new()),
+    };
+    let (base, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut all: Vec<String> = qualifiers.split('&').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+    all.push(format!("output={}", encoded(output)));
+    all.sort();
+    format!("{base}?{}{fragment}", all.join("&"))
+}
+
 fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b".-_~".contains(&byte) {
@@ -99,6 +112,8 @@ mod tests {
     fn package_urls_are_encoded() {
         assert_eq!(generic_purl("libstdc++6", Some("12.2.0-14+deb12u1")), "pkg:generic/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1");
         assert_eq!(generic_purl("bash", None), "pkg:generic/bash");
+        assert_eq!(with_output("pkg:generic/a@1", "dev"), "pkg:generic/a@1?output=dev");
+        assert_eq!(with_output("pkg:deb/b/a@1?x=1&arch=y#s", "dev"), "pkg:deb/b/a@1?arch=y&output=dev&x=1#s");
     }
 
     #[test]

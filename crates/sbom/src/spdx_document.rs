@@ -20,7 +20,9 @@ const NOTHING_CLAIMED: &str = "NOASSERTION";
 pub fn spdx(input: &SbomInput<'_>) -> String {
     let components = components(input);
     let mut others = BTreeMap::new();
-    let packages: Vec<Value> = components.iter().map(|one| package(one, &mut others)).collect();
+    let owner = format!("Organization: {}", input.owner());
+    let packages: Vec<Value> =
+        components.iter().map(|one| package(one, &owner, &mut others)).collect();
     let mut relationships =
         vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", &id(input.environment_path))];
     for one in &components {
@@ -42,7 +44,7 @@ pub fn spdx(input: &SbomInput<'_>) -> String {
             "created": input.created_in_seconds(),
             "creators": [
                 format!("Tool: nival-{}", input.tool_version),
-                format!("Organization: {}", input.owner()),
+                owner,
             ],
         },
         "packages": packages,
@@ -57,13 +59,13 @@ pub fn spdx(input: &SbomInput<'_>) -> String {
     text(&document)
 }
 
-fn package(one: &Component<'_>, others: &mut BTreeMap<String, String>) -> Value {
+fn package(one: &Component<'_>, owner: &str, others: &mut BTreeMap<String, String>) -> Value {
     let mut fields = Map::new();
     fields.insert("SPDXID".into(), id(&one.path.path).into());
     fields.insert("name".into(), one.name.as_str().into());
     fields.insert("versionInfo".into(), one.version.as_str().into());
     fields.insert("packageFileName".into(), one.path.path.to_string().into());
-    fields.insert("supplier".into(), NOTHING_CLAIMED.into());
+    fields.insert("supplier".into(), owner.into());
     fields.insert("downloadLocation".into(), NOTHING_CLAIMED.into());
     fields.insert("filesAnalyzed".into(), false.into());
     let checksum = json!([{"algorithm": "SHA256", "checksumValue": one.path.nar_hash.to_hex()}]);

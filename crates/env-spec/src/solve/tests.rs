@@ -133,7 +133,7 @@ fn what_is_not_allowed_says_how_to_allow_it() {
         one
     };
     let unfree = with(|one| one.free = false);
-    assert!(problem(&wanted, &[unfree.clone()]).contains("not free (MIT); to allow it, set options.allow.unfree = true"));
+    assert!(problem(&wanted, std::slice::from_ref(&unfree)).contains("not free (MIT); to allow it, set options.allow.unfree = true"));
     let broken = with(|one| one.broken = true);
     assert!(problem(&wanted, &[broken]).contains("options.allow.broken = true"));
     let allowed = Manifest::parse("[install]\na.pkg-path = \"a\"\n[options]\nallow.unfree = true\nsystems = [\"x86_64-linux\"]").unwrap();
