@@ -11,7 +11,12 @@ use crate::commands::{
 
 /// Nix environments on your machine and on Kubernetes, with no image rebuilds.
 #[derive(Debug, Parser)]
-#[command(name = "nival", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "nival",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 pub(crate) struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -25,13 +30,29 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct GlobalArgs {
     /// The project's folder (default: this folder, or the nearest above it with a `.nival`)
-    #[arg(long, short = 'd', global = true, value_name = "FOLDER", help_heading = "Global options")]
+    #[arg(
+        long,
+        short = 'd',
+        global = true,
+        value_name = "FOLDER",
+        help_heading = "Global options"
+    )]
     pub(crate) dir: Option<PathBuf>,
     /// The hub's address
-    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
     pub(crate) hub: Option<String>,
     /// The `nix` program
-    #[arg(long, global = true, value_name = "PROGRAM", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PROGRAM",
+        help_heading = "Global options"
+    )]
     pub(crate) nix: Option<String>,
     /// Say nothing but data, warnings and errors
     #[arg(long, short, global = true, help_heading = "Global options")]
@@ -98,7 +119,10 @@ pub fn reference_markdown() -> String {
 }
 
 fn describe(command: &clap::Command, path: &str, level: usize, text: &mut String) {
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+    {
         let path = format!("{path} {}", sub.get_name());
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         text.push_str(&format!("\n{} `{path}`\n\n{about}.\n", "#".repeat(level)));
@@ -134,8 +158,15 @@ mod tests {
     #[test]
     fn the_reference_names_every_verb() {
         let text = reference_markdown();
-        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
-            assert!(text.contains(&format!("`nival {}`", verb.get_name())), "{}", verb.get_name());
+        for verb in Cli::command()
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+        {
+            assert!(
+                text.contains(&format!("`nival {}`", verb.get_name())),
+                "{}",
+                verb.get_name()
+            );
         }
     }
 }

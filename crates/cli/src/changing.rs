@@ -18,7 +18,11 @@ use crate::provide;
 pub(crate) fn parse(project: &Project, text: &str) -> Outcome<Manifest> {
     Manifest::parse(text).map_err(|error| {
         let file = project.manifest_path().display().to_string();
-        let places: Vec<String> = error.diagnostics.iter().map(|one| one.render(&file)).collect();
+        let places: Vec<String> = error
+            .diagnostics
+            .iter()
+            .map(|one| one.render(&file))
+            .collect();
         CommandError::user(format!("the manifest is not valid\n{}", places.join("\n")))
     })
 }
@@ -27,13 +31,22 @@ pub(crate) fn parse(project: &Project, text: &str) -> Outcome<Manifest> {
 ///
 /// # Errors
 /// Fails as locking does; then nothing was written.
-pub(crate) fn apply(context: &Context, project: &Project, text: &str, choice: Choice) -> Outcome<Lockfile> {
+pub(crate) fn apply(
+    context: &Context,
+    project: &Project,
+    text: &str,
+    choice: Choice,
+) -> Outcome<Lockfile> {
     let manifest = parse(project, text)?;
     let previous = project.lock_text()?;
     // A lock that cannot be read is no reason not to make a good one.
     let known = project.lock().ok().flatten();
     let lock = locking::lock(context, &manifest, known.as_ref(), choice)?;
-    if lock.systems.get(&context.system()?).is_some_and(|system| system.environment.is_some()) {
+    if lock
+        .systems
+        .get(&context.system()?)
+        .is_some_and(|system| system.environment.is_some())
+    {
         provide::provide(context, project, &lock)?;
     }
     let lock_text = lock.to_text();
@@ -63,7 +76,10 @@ pub(crate) fn fresh_lock(context: &Context, project: &Project) -> Outcome<Lockfi
             if stale.is_empty() {
                 return Ok(lock);
             }
-            context.printer.say(format!("The lock is out of date ({}); locking.", reasons(&stale)));
+            context.printer.say(format!(
+                "The lock is out of date ({}); locking.",
+                reasons(&stale)
+            ));
         }
         None => context.printer.say("There is no lock yet; locking."),
     }
@@ -76,40 +92,72 @@ pub(crate) fn fresh_lock(context: &Context, project: &Project) -> Outcome<Lockfi
 /// Returns why a lock is stale, in one line.
 #[must_use]
 pub(crate) fn reasons(stale: &[Stale]) -> String {
-    stale.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    stale
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Says what a change brought on this machine's system.
 ///
 /// # Errors
 /// Fails on a machine that Nival does not know.
-pub(crate) fn say_difference(context: &Context, before: Option<&Lockfile>, after: &Lockfile) -> Outcome {
+pub(crate) fn say_difference(
+    context: &Context,
+    before: Option<&Lockfile>,
+    after: &Lockfile,
+) -> Outcome {
     let system = context.system()?;
     let empty = Vec::new();
-    let of = |lock: &'_ Lockfile| lock.systems.get(&system).map(|one| one.packages.clone()).unwrap_or_default();
+    let of = |lock: &'_ Lockfile| {
+        lock.systems
+            .get(&system)
+            .map(|one| one.packages.clone())
+            .unwrap_or_default()
+    };
     let old = before.map_or(empty, of);
     let new = of(after);
-    let find = |list: &[LockedPackage], id: &str| list.iter().find(|one| one.install_id == id).cloned();
+    let find =
+        |list: &[LockedPackage], id: &str| list.iter().find(|one| one.install_id == id).cloned();
     for package in &new {
         let name = &package.install_id;
         match find(&old, name) {
             None => context.printer.say(format!("+ {name} {}", package.version)),
             Some(old) if old.version != package.version => {
-                context.printer.say(format!("~ {name} {} -> {}", old.version, package.version));
+                context
+                    .printer
+                    .say(format!("~ {name} {} -> {}", old.version, package.version));
             }
             Some(old) if old.outputs != package.outputs => {
-                context.printer.say(format!("~ {name} {} (another build)", package.version));
+                context
+                    .printer
+                    .say(format!("~ {name} {} (another build)", package.version));
             }
             Some(_) => {}
         }
     }
-    for package in old.iter().filter(|one| find(&new, &one.install_id).is_none()) {
-        context.printer.say(format!("- {} {}", package.install_id, package.version));
+    for package in old
+        .iter()
+        .filter(|one| find(&new, &one.install_id).is_none())
+    {
+        context
+            .printer
+            .say(format!("- {} {}", package.install_id, package.version));
     }
-    if let Some(environment) = after.systems.get(&system).and_then(|one| one.environment.as_ref()) {
-        let size = environment.closure.iter().fold(0_u64, |sum, one| sum.saturating_add(one.nar_size));
+    if let Some(environment) = after
+        .systems
+        .get(&system)
+        .and_then(|one| one.environment.as_ref())
+    {
+        let size = environment
+            .closure
+            .iter()
+            .fold(0_u64, |sum, one| sum.saturating_add(one.nar_size));
         let paths = count(environment.closure.len(), "store path", "store paths");
-        context.printer.say(format!("{paths}, {} in all.", bytes(size)));
+        context
+            .printer
+            .say(format!("{paths}, {} in all.", bytes(size)));
     }
     say_elsewhere(context, after);
     Ok(())

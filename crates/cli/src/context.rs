@@ -58,7 +58,12 @@ impl Context {
             Some(folder) => std::path::absolute(folder)?,
             None => std::env::current_dir()?,
         };
-        Ok(Self { settings, variables, printer, folder })
+        Ok(Self {
+            settings,
+            variables,
+            printer,
+            folder,
+        })
     }
 
     /// Returns the project.
@@ -76,7 +81,10 @@ impl Context {
         let mut nix = Nix::new(&self.settings.nix.value).option("substitute", "true");
         let options = [
             ("substituters", &self.settings.substituters.value),
-            ("trusted-public-keys", &self.settings.trusted_public_keys.value),
+            (
+                "trusted-public-keys",
+                &self.settings.trusted_public_keys.value,
+            ),
         ];
         for (name, values) in options {
             if !values.is_empty() {
@@ -91,8 +99,16 @@ impl Context {
     /// # Errors
     /// Fails when its address is none.
     pub(crate) fn hub(&self) -> Outcome<HubClient> {
-        let token = self.settings.token.as_ref().map(|token| token.value.clone());
-        Ok(HubClient::new(&self.settings.hub.value, token, http_client()?)?)
+        let token = self
+            .settings
+            .token
+            .as_ref()
+            .map(|token| token.value.clone());
+        Ok(HubClient::new(
+            &self.settings.hub.value,
+            token,
+            http_client()?,
+        )?)
     }
 
     /// Returns the hub for large uploads, whose answer comes only after the last byte.
@@ -100,14 +116,26 @@ impl Context {
     /// # Errors
     /// Fails when its address is none.
     pub(crate) fn patient_hub(&self) -> Outcome<HubClient> {
-        let token = self.settings.token.as_ref().map(|token| token.value.clone());
-        Ok(HubClient::new(&self.settings.hub.value, token, client_builder().build()?)?)
+        let token = self
+            .settings
+            .token
+            .as_ref()
+            .map(|token| token.value.clone());
+        Ok(HubClient::new(
+            &self.settings.hub.value,
+            token,
+            client_builder().build()?,
+        )?)
     }
 
     /// Returns who a generation says made it.
     #[must_use]
     pub(crate) fn author(&self) -> String {
-        let configured = self.settings.author.as_ref().map(|author| author.value.clone());
+        let configured = self
+            .settings
+            .author
+            .as_ref()
+            .map(|author| author.value.clone());
         configured
             .or_else(|| self.variables.get(env_vars::USER).map(str::to_owned))
             .unwrap_or_else(|| "unknown".to_owned())
@@ -119,13 +147,22 @@ impl Context {
     /// Fails when the address is none.
     pub(crate) fn other_hub(&self, address: &str) -> Outcome<HubClient> {
         let configured = self.hub()?;
-        let same = configured.base().authority() == address || configured.base().host_str() == Some(address);
+        let same = configured.base().authority() == address
+            || configured.base().host_str() == Some(address);
         if same {
             return Ok(configured);
         }
         let host = address.split(':').next().unwrap_or(address);
-        let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
-        Ok(HubClient::new(&format!("{scheme}://{address}"), None, http_client()?)?)
+        let scheme = if matches!(host, "localhost" | "127.0.0.1") {
+            "http"
+        } else {
+            "https"
+        };
+        Ok(HubClient::new(
+            &format!("{scheme}://{address}"),
+            None,
+            http_client()?,
+        )?)
     }
 
     /// Returns the user's keys.

@@ -33,7 +33,11 @@ impl Cache {
     /// Fails when no HTTP client can be made.
     pub(crate) fn of(hub: &HubClient, owner: &str) -> Outcome<Self> {
         let token = hub.token().map(str::to_owned);
-        Ok(Self { base: hub.cache_url(owner), token, http: http_client()? })
+        Ok(Self {
+            base: hub.cache_url(owner),
+            token,
+            http: http_client()?,
+        })
     }
 
     /// Downloads a path's NAR and returns its hash and size as they really are.
@@ -56,13 +60,19 @@ impl Cache {
         while let Some(piece) = response.chunk().await? {
             text.extend_from_slice(&piece);
             if text.len() > LARGEST_NARINFO {
-                return Err(CommandError::user(format!("{name} of {} is too large", self.base)));
+                return Err(CommandError::user(format!(
+                    "{name} of {} is too large",
+                    self.base
+                )));
             }
         }
         let info = NarInfo::parse(&String::from_utf8_lossy(&text))
             .doing(|| format!("{name} of {} is not valid", self.base))?;
         if info.store_path != path.path {
-            let text = format!("{name} of {} is of {}, not of {}", self.base, info.store_path, path.path);
+            let text = format!(
+                "{name} of {} is of {}, not of {}",
+                self.base, info.store_path, path.path
+            );
             return Err(CommandError::user(text));
         }
         Ok(info)
@@ -70,7 +80,10 @@ impl Cache {
 
     async fn get(&self, file: &str) -> Outcome<Response> {
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/{file}", self.base.path().trim_end_matches('/')));
+        url.set_path(&format!(
+            "{}/{file}",
+            self.base.path().trim_end_matches('/')
+        ));
         let request = install_token(self.http.get(url.clone()), self.token.as_deref());
         let response = request.send().await?;
         match response.status() {
@@ -89,7 +102,10 @@ async fn hash(
         Compression::None => hash_plain(source, size).await,
         Compression::Zstd => hash_plain(ZstdDecoder::new(source), size).await,
         Compression::Xz => hash_plain(XzDecoder::new(source), size).await,
-        Compression::Bzip2 => Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2 is not supported")),
+        Compression::Bzip2 => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "bzip2 is not supported",
+        )),
     }
 }
 

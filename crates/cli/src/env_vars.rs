@@ -10,25 +10,40 @@ pub(crate) struct EnvVar {
 }
 
 /// The hub's address.
-pub(crate) const HUB: EnvVar = EnvVar { name: "NIVAL_HUB", about: "Address of the hub." };
+pub(crate) const HUB: EnvVar = EnvVar {
+    name: "NIVAL_HUB",
+    about: "Address of the hub.",
+};
 /// The hub's token.
-pub(crate) const TOKEN: EnvVar = EnvVar { name: "NIVAL_TOKEN", about: "Token to ask the hub with." };
+pub(crate) const TOKEN: EnvVar = EnvVar {
+    name: "NIVAL_TOKEN",
+    about: "Token to ask the hub with.",
+};
 /// A file with the hub's token.
-pub(crate) const TOKEN_FILE: EnvVar =
-    EnvVar { name: "NIVAL_TOKEN_FILE", about: "File with the token to ask the hub with." };
+pub(crate) const TOKEN_FILE: EnvVar = EnvVar {
+    name: "NIVAL_TOKEN_FILE",
+    about: "File with the token to ask the hub with.",
+};
 /// The `nix` program.
-pub(crate) const NIX: EnvVar = EnvVar { name: "NIVAL_NIX", about: "Path or name of the `nix` program." };
+pub(crate) const NIX: EnvVar = EnvVar {
+    name: "NIVAL_NIX",
+    about: "Path or name of the `nix` program.",
+};
 /// The key to sign with.
-pub(crate) const SIGNING_KEY: EnvVar =
-    EnvVar { name: "NIVAL_SIGNING_KEY", about: "Name of the key that signs what is pushed." };
+pub(crate) const SIGNING_KEY: EnvVar = EnvVar {
+    name: "NIVAL_SIGNING_KEY",
+    about: "Name of the key that signs what is pushed.",
+};
 /// A file with the key to sign with.
 pub(crate) const SIGNING_KEY_FILE: EnvVar = EnvVar {
     name: "NIVAL_SIGNING_KEY_FILE",
     about: "File with the secret key that signs what is pushed; goes before `NIVAL_SIGNING_KEY`.",
 };
 /// Who a generation says made it.
-pub(crate) const AUTHOR: EnvVar =
-    EnvVar { name: "NIVAL_AUTHOR", about: "Author that a pushed generation names." };
+pub(crate) const AUTHOR: EnvVar = EnvVar {
+    name: "NIVAL_AUTHOR",
+    about: "Author that a pushed generation names.",
+};
 /// The user's configuration file.
 pub(crate) const CONFIG: EnvVar = EnvVar {
     name: "NIVAL_CONFIG",
@@ -45,19 +60,30 @@ pub(crate) const LOG: EnvVar = EnvVar {
     about: "Which events are logged to standard error, such as `debug` or `cli=trace`.",
 };
 /// Where configuration lies.
-pub(crate) const XDG_CONFIG_HOME: EnvVar =
-    EnvVar { name: "XDG_CONFIG_HOME", about: "Folder of the user's configuration (`~/.config`)." };
+pub(crate) const XDG_CONFIG_HOME: EnvVar = EnvVar {
+    name: "XDG_CONFIG_HOME",
+    about: "Folder of the user's configuration (`~/.config`).",
+};
 /// Where state lies.
-pub(crate) const XDG_STATE_HOME: EnvVar =
-    EnvVar { name: "XDG_STATE_HOME", about: "Folder of the user's state (`~/.local/state`)." };
+pub(crate) const XDG_STATE_HOME: EnvVar = EnvVar {
+    name: "XDG_STATE_HOME",
+    about: "Folder of the user's state (`~/.local/state`).",
+};
 /// The user's home.
-pub(crate) const HOME: EnvVar = EnvVar { name: "HOME", about: "The user's home folder." };
+pub(crate) const HOME: EnvVar = EnvVar {
+    name: "HOME",
+    about: "The user's home folder.",
+};
 /// The user's shell.
-pub(crate) const SHELL: EnvVar =
-    EnvVar { name: "SHELL", about: "Shell that `nival activate` starts when no command is given." };
+pub(crate) const SHELL: EnvVar = EnvVar {
+    name: "SHELL",
+    about: "Shell that `nival activate` starts when no command is given.",
+};
 /// The user's name.
-pub(crate) const USER: EnvVar =
-    EnvVar { name: "USER", about: "Author that a pushed generation names, when `NIVAL_AUTHOR` and `author` are not set." };
+pub(crate) const USER: EnvVar = EnvVar {
+    name: "USER",
+    about: "Author that a pushed generation names, when `NIVAL_AUTHOR` and `author` are not set.",
+};
 
 /// All of them, for the reference page.
 pub(crate) const ALL: &[EnvVar] = &[
@@ -94,7 +120,8 @@ impl Variables {
     /// Returns a variable's value; an empty one counts as not set.
     #[must_use]
     pub(crate) fn get(&self, variable: EnvVar) -> Option<&str> {
-        self.by_name(variable.name).filter(|value| !value.is_empty())
+        self.by_name(variable.name)
+            .filter(|value| !value.is_empty())
     }
 
     /// Returns the value of any variable, for what the environment's own plan refers to.
@@ -105,7 +132,9 @@ impl Variables {
 
     /// Returns all variables.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use api::hub::error::ErrorCode;
 use api::hub::ClientError;
+use api::hub::error::ErrorCode;
 
 /// Whose matter a failure is. It decides the exit code; a bug is a panic, which ends with 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,11 @@ impl CommandError {
 
     /// Returns a failure of this kind.
     pub(crate) fn with_kind(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, source: Box::new(Message(message.into())), hints: Vec::new() }
+        Self {
+            kind,
+            source: Box::new(Message(message.into())),
+            hints: Vec::new(),
+        }
     }
 
     /// Adds advice.
@@ -75,7 +79,10 @@ impl CommandError {
     /// Says what was being done.
     #[must_use]
     pub(crate) fn doing(self, doing: impl Into<String>) -> Self {
-        let source = Box::new(While { doing: doing.into(), source: self.source });
+        let source = Box::new(While {
+            doing: doing.into(),
+            source: self.source,
+        });
         Self { source, ..self }
     }
 
@@ -134,7 +141,11 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
         let hints = advice(&error).into_iter().map(str::to_owned).collect();
-        Self { kind: ErrorKind::User, source: Box::new(error), hints }
+        Self {
+            kind: ErrorKind::User,
+            source: Box::new(error),
+            hints,
+        }
     }
 }
 
@@ -147,12 +158,12 @@ fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
         ),
         ClientError::BadAddress { .. } => Some("write it as http://host:port or https://host"),
         ClientError::Refused { code, .. } => match code {
-            ErrorCode::Unauthenticated => {
-                Some("set NIVAL_TOKEN, or `token` in config.toml, to a token from `nival-hub token`")
-            }
-            ErrorCode::TokenExpired => {
-                Some("ask for a new token (`nival-hub token create`) and set NIVAL_TOKEN or `token` to it")
-            }
+            ErrorCode::Unauthenticated => Some(
+                "set NIVAL_TOKEN, or `token` in config.toml, to a token of the owner's (`nival-hub token create --owner OWNER`)",
+            ),
+            ErrorCode::TokenExpired => Some(
+                "ask for a new token (`nival-hub token create --owner OWNER`) and set NIVAL_TOKEN or `token` to it",
+            ),
             ErrorCode::Forbidden => Some("the token must be one of the environment's owner"),
             _ => None,
         },
@@ -188,7 +199,9 @@ mod tests {
     #[test]
     fn causes_are_told_below_what_was_done_and_never_twice() {
         let cause = std::io::Error::other("the disk is full");
-        let error = CommandError::from(cause).doing("cannot write the lock").hint("free some space");
+        let error = CommandError::from(cause)
+            .doing("cannot write the lock")
+            .hint("free some space");
         assert_eq!(error.lines(), ["cannot write the lock", "the disk is full"]);
         assert_eq!(error.hints(), ["free some space"]);
     }
@@ -203,6 +216,10 @@ mod tests {
         };
         let error = CommandError::from(error).doing("cannot push");
         assert_eq!(error.hub_code(), Some(ErrorCode::TokenExpired));
-        assert!(error.hints()[0].contains("NIVAL_TOKEN"), "{:?}", error.hints());
+        assert!(
+            error.hints()[0].contains("NIVAL_TOKEN"),
+            "{:?}",
+            error.hints()
+        );
     }
 }

@@ -22,7 +22,9 @@ impl Keys {
     /// Returns the keys of this folder.
     #[must_use]
     pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     /// Makes a key.
@@ -38,7 +40,8 @@ impl Keys {
         let path = self.path(name);
         if path.exists() {
             let text = format!("there is a key {name} already: {}", path.display());
-            return Err(CommandError::user(text).hint("choose another name, such as one with the next number"));
+            return Err(CommandError::user(text)
+                .hint("choose another name, such as one with the next number"));
         }
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
@@ -76,7 +79,10 @@ impl Keys {
         let path = self.path(name);
         if !is_key_name(name) || !path.exists() {
             let known = self.names()?;
-            let error = CommandError::user(format!("there is no key {name:?} in {}", self.folder.display()));
+            let error = CommandError::user(format!(
+                "there is no key {name:?} in {}",
+                self.folder.display()
+            ));
             return Err(match known.is_empty() {
                 true => error.hint(format!("make it with `nival key generate {name}`")),
                 false => error.hint(format!("there are: {}", known.join(", "))),
@@ -118,7 +124,9 @@ impl Keys {
         for name in self.names()? {
             trusted.add(owner, self.read(&name)?.public_key());
         }
-        if let Some(KeyChoice::File(path)) = settings.signing_key.as_ref().map(|choice| &choice.value) {
+        if let Some(KeyChoice::File(path)) =
+            settings.signing_key.as_ref().map(|choice| &choice.value)
+        {
             trusted.add(owner, read_key(path)?.public_key());
         }
         Ok(trusted)
@@ -135,11 +143,19 @@ impl Keys {
 /// Fails for a text that is no TOML, or where `trust` is something else than a table of lists.
 pub(crate) fn add_trust(text: &str, owner: &str, key: &PublicKey) -> Outcome<Option<String>> {
     let mut document: toml_edit::DocumentMut = text.parse::<toml_edit::DocumentMut>()?;
-    let wrong = |what: &str| CommandError::user(format!("`{what}` in the configuration file is of another kind"));
+    let wrong = |what: &str| {
+        CommandError::user(format!(
+            "`{what}` in the configuration file is of another kind"
+        ))
+    };
     let trust = document.entry("trust").or_insert_with(toml_edit::table);
     let table = trust.as_table_like_mut().ok_or_else(|| wrong("trust"))?;
-    let list = table.entry(owner).or_insert_with(|| toml_edit::value(toml_edit::Array::new()));
-    let list = list.as_array_mut().ok_or_else(|| wrong(&format!("trust.{owner}")))?;
+    let list = table
+        .entry(owner)
+        .or_insert_with(|| toml_edit::value(toml_edit::Array::new()));
+    let list = list
+        .as_array_mut()
+        .ok_or_else(|| wrong(&format!("trust.{owner}")))?;
     let key = key.to_string();
     if list.iter().any(|one| one.as_str() == Some(key.as_str())) {
         return Ok(None);
@@ -152,7 +168,9 @@ fn read_key(path: &Path) -> Outcome<SecretKey> {
     let bytes = host::fs::read_bounded(path, LARGEST_KEY)?;
     let text = String::from_utf8_lossy(&bytes);
     // The text itself stays out of the error: it may be a secret with one letter wrong.
-    text.trim().parse().doing(|| format!("{} is not a secret key (name:base64)", path.display()))
+    text.trim()
+        .parse()
+        .doing(|| format!("{} is not a secret key (name:base64)", path.display()))
 }
 
 /// A name is a file's name and a part of `name:base64`.
@@ -163,9 +181,16 @@ fn is_key_name(name: &str) -> bool {
 
 fn make_private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot make {}: {error}", folder.display()))
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot make {}: {error}", folder.display()),
+            )
+        })
 }
 
 #[cfg(test)]
@@ -179,7 +204,10 @@ mod tests {
         let keys = Keys::in_folder(&folder.path().join("keys"));
         let key = keys.generate("acme-1").unwrap();
         let path = folder.path().join("keys/acme-1.secret");
-        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs_err::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(keys.read("acme-1").unwrap().public_key(), key.public_key());
         assert_eq!(keys.names().unwrap(), ["acme-1"]);
         keys.generate("acme-1").unwrap_err();
@@ -191,11 +219,17 @@ mod tests {
     #[test]
     fn trust_is_added_once_and_comments_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let key = Keys::in_folder(folder.path()).generate("acme-1").unwrap().public_key();
+        let key = Keys::in_folder(folder.path())
+            .generate("acme-1")
+            .unwrap()
+            .public_key();
         let text = "# mine\nhub = \"http://h\" # here\n";
         let added = add_trust(text, "acme", &key).unwrap().unwrap();
         assert!(added.starts_with(text), "{added}");
-        assert!(added.contains(&format!("[trust]\nacme = [\"{key}\"]")), "{added}");
+        assert!(
+            added.contains(&format!("[trust]\nacme = [\"{key}\"]")),
+            "{added}"
+        );
         assert_eq!(add_trust(&added, "acme", &key).unwrap(), None);
     }
 }

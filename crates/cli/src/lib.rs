@@ -25,8 +25,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use args::reference_markdown;
 use args::Cli;
+pub use args::reference_markdown;
 
 use crate::context::Context;
 use crate::env_vars::Variables;
@@ -43,7 +43,11 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let printer = Printer::new(if cli.global.quiet { Talk::Quiet } else { Talk::Normal });
+    let printer = Printer::new(if cli.global.quiet {
+        Talk::Quiet
+    } else {
+        Talk::Normal
+    });
     match dispatch(cli, printer).await {
         Ok(code) => code,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,

@@ -1,16 +1,19 @@
 //! From a manifest to a lock: asks the package set, solves, has the packages, composes the environments.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
+use env_spec::System;
 use env_spec::activation::ActivationPlan;
 use env_spec::compose::{Contents, compose};
 use env_spec::lockfile::{
     CatalogRevision, LOCKFILE_VERSION, LockedEnvironment, LockedPackage, LockedSystem, Lockfile,
 };
 use env_spec::manifest::{InstallSource, Manifest, Outputs};
-use env_spec::solve::{GroupRequest, GroupSolution, GroupSolver, PackageFacts, RevisionFacts, requests};
-use env_spec::System;
+use env_spec::solve::{
+    GroupRequest, GroupSolution, GroupSolver, PackageFacts, RevisionFacts, requests,
+};
 use host::nix::Nix;
 use nix_data::StorePath;
 
@@ -52,8 +55,12 @@ pub(crate) fn lock(
         groups: BTreeMap::new(),
         systems: BTreeMap::new(),
     };
-    let mut packages: BTreeMap<System, Vec<LockedPackage>> =
-        manifest.options.systems.iter().map(|system| (system.clone(), Vec::new())).collect();
+    let mut packages: BTreeMap<System, Vec<LockedPackage>> = manifest
+        .options
+        .systems
+        .iter()
+        .map(|system| (system.clone(), Vec::new()))
+        .collect();
     for solution in solutions {
         lockfile.groups.insert(solution.group, solution.revision);
         for (system, solved) in solution.packages {
@@ -95,14 +102,14 @@ fn solve(
         let mut solver = GroupSolver::new(group);
         let mut solution = None;
         for index in order {
-            if !asked.contains_key(&index) {
-                let _spinner = Spinner::start(
-                    context.printer,
-                    format!("asking package set {}", revisions[index].name),
-                );
-                asked.insert(index, ask(nix, &revisions[index], groups)?);
-            }
-            let facts = asked.get(&index).expect("it was asked just now");
+            let facts = match asked.entry(index) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let what = format!("asking package set {}", revisions[index].name);
+                    let _spinner = Spinner::start(context.printer, what);
+                    unknown.insert(ask(nix, &revisions[index], groups)?)
+                }
+            };
             solution = solver.consider(facts);
             if solution.is_some() {
                 break;
@@ -130,7 +137,8 @@ fn ask(nix: &Nix, revision: &Revision, groups: &[GroupRequest]) -> Outcome<Revis
             .map(|(system, paths)| {
                 scope.spawn(move || {
                     let paths: Vec<String> = paths.into_iter().collect();
-                    catalog::facts(nix, revision, &system, &paths, false).map(|facts| (system, facts))
+                    catalog::facts(nix, revision, &system, &paths, false)
+                        .map(|facts| (system, facts))
                 })
             })
             .collect();
@@ -140,7 +148,10 @@ fn ask(nix: &Nix, revision: &Revision, groups: &[GroupRequest]) -> Outcome<Revis
             .collect::<Result<Vec<_>, _>>()
     })?;
     let mut facts = RevisionFacts {
-        revision: CatalogRevision { revision: revision.name.clone(), nar_hash: None },
+        revision: CatalogRevision {
+            revision: revision.name.clone(),
+            nar_hash: None,
+        },
         packages: BTreeMap::new(),
         names: Vec::new(),
     };
@@ -168,14 +179,20 @@ fn convert(revision: &Revision, attribute: &str, facts: Facts) -> Outcome<Packag
         }
     }
     if outputs.is_empty() {
-        let text = format!("package {attribute} of revision {} does not evaluate", revision.name);
-        return Err(CommandError::user(text).hint("`nix eval` of it shows why; choose another version or package"));
+        let text = format!(
+            "package {attribute} of revision {} does not evaluate",
+            revision.name
+        );
+        return Err(CommandError::user(text)
+            .hint("`nix eval` of it shows why; choose another version or package"));
     }
     Ok(PackageFacts {
         pname: facts.pname,
         version: facts.version,
         derivation: facts.derivation.as_deref().map(path).transpose()?,
-        outputs_to_install: facts.outputs_to_install.unwrap_or_else(|| vec!["out".to_owned()]),
+        outputs_to_install: facts
+            .outputs_to_install
+            .unwrap_or_else(|| vec!["out".to_owned()]),
         outputs,
         licenses: facts.licenses,
         free: facts.free,
@@ -198,7 +215,8 @@ fn store_paths(manifest: &Manifest, system: &System) -> Outcome<Vec<LockedPackag
         match &install.source {
             InstallSource::Catalog { .. } => {}
             InstallSource::Flake { .. } => {
-                let text = format!("package {id} comes from a flake, which this Nival cannot lock yet");
+                let text =
+                    format!("package {id} comes from a flake, which this Nival cannot lock yet");
                 return Err(CommandError::user(text)
                     .hint("build it with `nix build` and name the result with `store-path`"));
             }
@@ -218,7 +236,9 @@ fn named_by_path(id: &str, path: &StorePath, priority: u32) -> LockedPackage {
     // As Nix splits names: the version begins at the first dash that no letter follows.
     let name = path.name();
     let split = name.match_indices('-').find(|(at, _)| {
-        name.as_bytes().get(at + 1).is_some_and(|next| !next.is_ascii_alphabetic())
+        name.as_bytes()
+            .get(at + 1)
+            .is_some_and(|next| !next.is_ascii_alphabetic())
     });
     let (pname, version) = split.map_or((name, ""), |(at, _)| (&name[..at], &name[at + 1..]));
     LockedPackage {
@@ -251,18 +271,29 @@ fn lock_here(
         .iter()
         .filter_map(|package| {
             let derivation = package.derivation.as_ref()?;
-            Some(laptop::Outputs { derivation, names: &package.outputs_to_install })
+            Some(laptop::Outputs {
+                derivation,
+                names: &package.outputs_to_install,
+            })
         })
         .collect();
-    let plain: Vec<StorePath> =
-        packages.iter().filter(|one| one.derivation.is_none()).flat_map(installed).collect();
+    let plain: Vec<StorePath> = packages
+        .iter()
+        .filter(|one| one.derivation.is_none())
+        .flat_map(installed)
+        .collect();
     {
         let _spinner = Spinner::start(context.printer, "fetching packages");
-        laptop::realise(nix, &derivations).doing(|| "cannot fetch or build the packages".to_owned())?;
+        laptop::realise(nix, &derivations)
+            .doing(|| "cannot fetch or build the packages".to_owned())?;
         laptop::substitute(nix, &plain).doing(|| "cannot fetch a store path".to_owned())?;
     }
     let environment = environment(nix, manifest, &packages, &MachineStore::default())?;
-    Ok(LockedSystem { packages, environment: Some(environment), unlocked_because: None })
+    Ok(LockedSystem {
+        packages,
+        environment: Some(environment),
+        unlocked_because: None,
+    })
 }
 
 /// Composes for another system where the machine has, or can fetch, what that takes.
@@ -276,11 +307,21 @@ fn lock_elsewhere(
     if let Some(missing) = paths.iter().find(|path| !laptop::has(path))
         && laptop::substitute(nix, &paths).is_err()
     {
-        let because = format!("no binary cache has {missing}; lock on a machine of {system}, or fill a cache");
-        return Ok(LockedSystem { packages, environment: None, unlocked_because: Some(because) });
+        let because = format!(
+            "no binary cache has {missing}; lock on a machine of {system}, or fill a cache"
+        );
+        return Ok(LockedSystem {
+            packages,
+            environment: None,
+            unlocked_because: Some(because),
+        });
     }
     let environment = environment(nix, manifest, &packages, &MachineStore::default())?;
-    Ok(LockedSystem { packages, environment: Some(environment), unlocked_because: None })
+    Ok(LockedSystem {
+        packages,
+        environment: Some(environment),
+        unlocked_because: None,
+    })
 }
 
 fn environment(
@@ -292,7 +333,10 @@ fn environment(
     let composed = compose(packages, contents)?;
     let references: Vec<StorePath> = composed.references.iter().cloned().collect();
     let known = laptop::closure(nix, &references)?;
-    let known = known.into_iter().map(|one| (one.path.clone(), one)).collect();
+    let known = known
+        .into_iter()
+        .map(|one| (one.path.clone(), one))
+        .collect();
     Ok(LockedEnvironment {
         activation: ActivationPlan::new(manifest, &composed, contents)?,
         closure: composed.closure(&known)?,
@@ -302,5 +346,8 @@ fn environment(
 
 /// Returns the store paths of the outputs that are installed.
 pub(crate) fn installed(package: &LockedPackage) -> impl Iterator<Item = StorePath> {
-    package.outputs_to_install.iter().filter_map(|name| package.outputs.get(name).cloned())
+    package
+        .outputs_to_install
+        .iter()
+        .filter_map(|name| package.outputs.get(name).cloned())
 }

@@ -67,7 +67,9 @@ impl Printer {
     /// Fails when standard output takes no more.
     pub(crate) fn raw(self, bytes: &[u8]) -> Result<(), OutputError> {
         let mut out = anstream::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(OutputError)
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(OutputError)
     }
 
     /// Writes data as JSON.
@@ -104,7 +106,11 @@ impl Printer {
             if index == 0 {
                 talk(&format!("{} {line}", "error:".red().bold()));
             } else {
-                talk(&format!("  {} {}", "caused by:".dimmed(), line.replace('\n', "\n    ")));
+                talk(&format!(
+                    "  {} {}",
+                    "caused by:".dimmed(),
+                    line.replace('\n', "\n    ")
+                ));
             }
         }
         for hint in error.hints() {
@@ -120,11 +126,18 @@ fn talk(line: &str) {
 
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    let shown: Vec<Vec<String>> =
-        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let shown: Vec<Vec<String>> = std::iter::once(&head)
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| visible(cell)).collect())
+        .collect();
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {
-            shown.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            shown
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         })
         .collect();
     shown.iter().fold(String::new(), |mut text, row| {
@@ -144,7 +157,11 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|one| {
-            if one.is_control() { one.escape_default().collect::<Vec<_>>() } else { vec![one] }
+            if one.is_control() {
+                one.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![one]
+            }
         })
         .collect()
 }
@@ -158,7 +175,11 @@ pub(crate) fn bytes(count: u64) -> String {
 /// Returns "1 path", "2 paths".
 #[must_use]
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {many}")
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +188,10 @@ mod tests {
 
     #[test]
     fn a_table_aligns_and_shows_control_characters() {
-        let rows = vec![vec!["a".into(), "long\u{1b}[31m".into()], vec!["bcd".into(), "x".into()]];
+        let rows = vec![
+            vec!["a".into(), "long\u{1b}[31m".into()],
+            vec!["bcd".into(), "x".into()],
+        ];
         let text = table(&["ID", "WHAT"], &rows);
         assert_eq!(text, "ID   WHAT\na    long\\u{1b}[31m\nbcd  x\n");
     }

@@ -29,14 +29,23 @@ impl Progress {
     #[must_use]
     pub(crate) fn bytes(printer: Printer, what: &str, total: u64) -> Self {
         let bar = if printer.shows_bars() {
-            let style = ProgressStyle::with_template("{msg} [{wide_bar}] {bytes}/{total_bytes} {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(total).with_style(style).with_message(what.to_owned())
+            let style =
+                ProgressStyle::with_template("{msg} [{wide_bar}] {bytes}/{total_bytes} {eta}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_message(what.to_owned())
         } else {
             ProgressBar::hidden()
         };
         let last_line = Mutex::new(Instant::now());
-        Self { printer, what: what.to_owned(), bar, total, last_line }
+        Self {
+            printer,
+            what: what.to_owned(),
+            bar,
+            total,
+            last_line,
+        }
     }
 
     /// Tells that so many more bytes are done.
@@ -45,11 +54,14 @@ impl Progress {
         if self.printer.shows_bars() {
             return;
         }
-        let Ok(mut last) = self.last_line.lock() else { return };
+        let Ok(mut last) = self.last_line.lock() else {
+            return;
+        };
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
             let done = bytes(self.bar.position());
-            self.printer.say(format!("{}: {done} of {}", self.what, bytes(self.total)));
+            self.printer
+                .say(format!("{}: {done} of {}", self.what, bytes(self.total)));
         }
     }
 }

@@ -48,11 +48,15 @@ impl Project {
     /// # Errors
     /// Fails when there is one already, or the folder cannot be written.
     pub(crate) fn create(root: &Path, manifest: &str) -> Outcome<Self> {
-        let project = Self { root: root.to_owned() };
+        let project = Self {
+            root: root.to_owned(),
+        };
         if project.manifest_path().exists() {
             let path = project.manifest_path();
-            return Err(CommandError::user(format!("{} is there already", path.display()))
-                .hint("change it with `nival install` or an editor, or remove it first"));
+            return Err(
+                CommandError::user(format!("{} is there already", path.display()))
+                    .hint("change it with `nival install` or an editor, or remove it first"),
+            );
         }
         fs_err::create_dir_all(project.folder())?;
         host::fs::write_atomic(&project.folder().join(".gitignore"), b"/state/\n")?;
@@ -69,9 +73,14 @@ impl Project {
         start
             .ancestors()
             .find(|folder| folder.join(FOLDER).join("manifest.toml").is_file())
-            .map(|root| Self { root: root.to_owned() })
+            .map(|root| Self {
+                root: root.to_owned(),
+            })
             .ok_or_else(|| {
-                let text = format!("no {FOLDER}/manifest.toml in {} nor above it", start.display());
+                let text = format!(
+                    "no {FOLDER}/manifest.toml in {} nor above it",
+                    start.display()
+                );
                 CommandError::user(text).hint("make one with `nival init`")
             })
     }
@@ -116,7 +125,11 @@ impl Project {
     /// Fails when another command holds it for too long.
     pub(crate) fn hold(&self) -> Outcome<FileLock> {
         let path = self.state()?.join("lock");
-        Ok(FileLock::acquire(&path, &format!("the project {}", self.root.display()), WAIT)?)
+        Ok(FileLock::acquire(
+            &path,
+            &format!("the project {}", self.root.display()),
+            WAIT,
+        )?)
     }
 
     /// Reads the manifest's text.
@@ -144,9 +157,14 @@ impl Project {
     /// # Errors
     /// Fails when it cannot be read or is no lock.
     pub(crate) fn lock(&self) -> Outcome<Option<Lockfile>> {
-        let Some(text) = self.lock_text()? else { return Ok(None) };
+        let Some(text) = self.lock_text()? else {
+            return Ok(None);
+        };
         let lock = serde_json::from_str(&text)
-            .map_err(|source| BadLock { path: self.lock_path(), source })
+            .map_err(|source| BadLock {
+                path: self.lock_path(),
+                source,
+            })
             .map_err(|error| {
                 CommandError::from(error).hint("make it anew: remove it and run `nival lock`")
             })?;
@@ -163,7 +181,9 @@ impl Project {
             return Ok(None);
         }
         let text = read_text(&path, LARGEST_MANIFEST)?;
-        toml::from_str(&text).doing(|| format!("{} is not valid", path.display())).map(Some)
+        toml::from_str(&text)
+            .doing(|| format!("{} is not valid", path.display()))
+            .map(Some)
     }
 
     /// Remembers where the environment is pushed to.
@@ -175,7 +195,10 @@ impl Project {
             "# Where `nival push` publishes this environment.\nenvironment = \"{}\"\n",
             remote.environment
         );
-        Ok(host::fs::write_atomic(&self.remote_path(), text.as_bytes())?)
+        Ok(host::fs::write_atomic(
+            &self.remote_path(),
+            text.as_bytes(),
+        )?)
     }
 
     fn remote_path(&self) -> PathBuf {
@@ -206,7 +229,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Project::create(folder.path(), "first").unwrap();
         Project::create(folder.path(), "second").unwrap_err();
-        assert_eq!(Project::find(folder.path()).unwrap().manifest_text().unwrap(), "first");
+        assert_eq!(
+            Project::find(folder.path())
+                .unwrap()
+                .manifest_text()
+                .unwrap(),
+            "first"
+        );
     }
 
     #[test]
@@ -214,7 +243,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let project = Project::create(folder.path(), "").unwrap();
         assert_eq!(project.remote().unwrap(), None);
-        let remote = Remote { environment: "demo/app".parse().unwrap() };
+        let remote = Remote {
+            environment: "demo/app".parse().unwrap(),
+        };
         project.set_remote(&remote).unwrap();
         assert_eq!(project.remote().unwrap(), Some(remote));
     }

@@ -139,13 +139,18 @@ pub(crate) enum SettingsError {
         key: String,
     },
     /// Nowhere to look for the user's configuration.
-    #[error("neither HOME nor XDG_CONFIG_HOME is set, so there is no folder for keys and configuration")]
+    #[error(
+        "neither HOME nor XDG_CONFIG_HOME is set, so there is no folder for keys and configuration"
+    )]
     NoHome,
 }
 
 impl<T> Setting<T> {
     fn new(value: T, from: impl Into<String>) -> Self {
-        Self { value, from: from.into() }
+        Self {
+            value,
+            from: from.into(),
+        }
     }
 }
 
@@ -157,9 +162,11 @@ struct Sources {
 
 impl Sources {
     fn pick<T>(&self, take: impl Fn(&ConfigFile) -> Option<T>) -> Option<Setting<T>> {
-        [&self.user, &self.system].into_iter().find_map(|(path, file)| {
-            take(file).map(|value| Setting::new(value, path.display().to_string()))
-        })
+        [&self.user, &self.system]
+            .into_iter()
+            .find_map(|(path, file)| {
+                take(file).map(|value| Setting::new(value, path.display().to_string()))
+            })
     }
 }
 
@@ -168,7 +175,9 @@ fn flag<T: Clone>(value: Option<&T>, name: &str) -> Option<Setting<T>> {
 }
 
 fn variable(variables: &Variables, one: env_vars::EnvVar) -> Option<Setting<String>> {
-    variables.get(one).map(|value| Setting::new(value.to_owned(), one.name))
+    variables
+        .get(one)
+        .map(|value| Setting::new(value.to_owned(), one.name))
 }
 
 impl Settings {
@@ -208,11 +217,16 @@ impl Settings {
         let revisions = files
             .pick(|file| file.catalog.as_ref()?.revisions.clone())
             .unwrap_or_else(|| {
-                let nixpkgs = Revision { name: "nixpkgs".into(), path: NIXPKGS.into() };
+                let nixpkgs = Revision {
+                    name: "nixpkgs".into(),
+                    path: NIXPKGS.into(),
+                };
                 Setting::new(vec![nixpkgs], "default")
             });
         let list = |take: fn(&ConfigFile) -> Option<Vec<String>>| {
-            files.pick(take).unwrap_or_else(|| Setting::new(Vec::new(), "default"))
+            files
+                .pick(take)
+                .unwrap_or_else(|| Setting::new(Vec::new(), "default"))
         };
         Ok(Self {
             hub,
@@ -240,7 +254,10 @@ fn decide_token(
 ) -> Result<Option<Setting<String>>, SettingsError> {
     let from_file = |one: Setting<PathBuf>| {
         let bytes = host::fs::read_bounded(&one.value, LARGEST_CONFIG).map_err(|source| {
-            SettingsError::Read { path: one.value.clone(), source }
+            SettingsError::Read {
+                path: one.value.clone(),
+                source,
+            }
         })?;
         let token = String::from_utf8_lossy(&bytes).trim().to_owned();
         Ok(Some(Setting::new(token, one.value.display().to_string())))
@@ -253,11 +270,17 @@ fn decide_token(
     }
     for source in [&files.user, &files.system] {
         if let Some(token) = &source.1.token {
-            return Ok(Some(Setting::new(token.clone(), source.0.display().to_string())));
+            return Ok(Some(Setting::new(
+                token.clone(),
+                source.0.display().to_string(),
+            )));
         }
         if let Some(file) = &source.1.token_file {
             // A relative path means beside the file that names it.
-            let path = source.0.parent().map_or_else(|| file.clone(), |folder| folder.join(file));
+            let path = source
+                .0
+                .parent()
+                .map_or_else(|| file.clone(), |folder| folder.join(file));
             return from_file(Setting::new(path, ""));
         }
     }
@@ -303,7 +326,12 @@ impl ConfigFile {
         let bytes = match host::fs::read_bounded(path, LARGEST_CONFIG) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(SettingsError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         };
         let text = String::from_utf8(bytes).map_err(|error| SettingsError::Read {
             path: path.to_owned(),
@@ -320,7 +348,12 @@ impl ConfigFile {
 mod tests {
     use super::*;
 
-    fn decide(folder: &Path, user: &str, system: &str, extra: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    fn decide(
+        folder: &Path,
+        user: &str,
+        system: &str,
+        extra: &[(&str, &str)],
+    ) -> Result<Settings, SettingsError> {
         let user_path = folder.join("user.toml");
         let system_path = folder.join("system.toml");
         fs_err::write(&user_path, user).unwrap();
@@ -330,21 +363,43 @@ mod tests {
             ("NIVAL_CONFIG", user_path.to_str().unwrap()),
             ("NIVAL_SYSTEM_CONFIG", system_path.to_str().unwrap()),
         ];
-        let variables = base.iter().chain(extra).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let variables = base
+            .iter()
+            .chain(extra)
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         Settings::decide(&GlobalArgs::default(), &variables)
     }
 
     #[test]
     fn variable_goes_before_user_before_system_before_default() {
         let folder = tempfile::tempdir().unwrap();
-        let (user, system) = ("hub = \"http://user\"", "hub = \"http://system\"\nnix = \"/bin/nix\"");
-        let with_variable = decide(folder.path(), user, system, &[("NIVAL_HUB", "http://variable")]).unwrap();
+        let (user, system) = (
+            "hub = \"http://user\"",
+            "hub = \"http://system\"\nnix = \"/bin/nix\"",
+        );
+        let with_variable = decide(
+            folder.path(),
+            user,
+            system,
+            &[("NIVAL_HUB", "http://variable")],
+        )
+        .unwrap();
         assert_eq!(with_variable.hub.value, "http://variable");
         let with_user = decide(folder.path(), user, system, &[]).unwrap();
-        assert_eq!((with_user.hub.value.as_str(), with_user.nix.value.as_str()), ("http://user", "/bin/nix"));
-        assert_eq!(decide(folder.path(), "", system, &[]).unwrap().hub.value, "http://system");
+        assert_eq!(
+            (with_user.hub.value.as_str(), with_user.nix.value.as_str()),
+            ("http://user", "/bin/nix")
+        );
+        assert_eq!(
+            decide(folder.path(), "", system, &[]).unwrap().hub.value,
+            "http://system"
+        );
         let default = decide(folder.path(), "", "", &[]).unwrap();
-        assert_eq!((default.hub.value.as_str(), default.hub.from.as_str()), ("http://127.0.0.1:7878", "default"));
+        assert_eq!(
+            (default.hub.value.as_str(), default.hub.from.as_str()),
+            ("http://127.0.0.1:7878", "default")
+        );
     }
 
     #[test]

@@ -78,7 +78,9 @@ pub(crate) struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CatalogError {
     /// Not a path of names.
-    #[error("{path:?} is not a package path: expected names of letters, digits and -_+.' joined by dots")]
+    #[error(
+        "{path:?} is not a package path: expected names of letters, digits and -_+.' joined by dots"
+    )]
     BadPath {
         /// The text.
         path: String,
@@ -94,7 +96,7 @@ pub(crate) enum CatalogError {
         system: System,
         /// What Nix said.
         #[source]
-        source: ProcessError,
+        source: Box<ProcessError>,
     },
     /// The answer is not what the expression gives.
     #[error("the facts from package set revision {revision} make no sense")]
@@ -114,10 +116,12 @@ pub(crate) enum CatalogError {
         path: String,
         /// What Nix said.
         #[source]
-        source: ProcessError,
+        source: Box<ProcessError>,
     },
     /// A path that Nix gave is none.
-    #[error("package set revision {revision} gives {attribute} the store path {path:?}, which is none")]
+    #[error(
+        "package set revision {revision} gives {attribute} the store path {path:?}, which is none"
+    )]
     StorePath {
         /// The revision's name.
         revision: String,
@@ -155,7 +159,11 @@ pub(crate) fn facts(
     packages: &[String],
     list_names: bool,
 ) -> Result<Answer, CatalogError> {
-    let mut whole = Answer { packages: BTreeMap::new(), names: Vec::new(), root: String::new() };
+    let mut whole = Answer {
+        packages: BTreeMap::new(),
+        names: Vec::new(),
+        root: String::new(),
+    };
     let mut calls: Vec<&[String]> = packages.chunks(MOST_PER_CALL).collect();
     if calls.is_empty() {
         calls.push(&[]);
@@ -164,13 +172,20 @@ pub(crate) fn facts(
         let request = Request {
             path: &revision.path,
             system,
-            packages: asked.iter().map(|path| split(path)).collect::<Result<_, _>>()?,
+            packages: asked
+                .iter()
+                .map(|path| split(path))
+                .collect::<Result<_, _>>()?,
             list_names,
         };
         let reply = evaluate(nix, revision, system, &request)?;
         whole.root = reply.root;
         whole.names.extend(reply.names);
-        let found = asked.iter().cloned().zip(reply.answers).filter(|(_, facts)| facts.found);
+        let found = asked
+            .iter()
+            .cloned()
+            .zip(reply.answers)
+            .filter(|(_, facts)| facts.found);
         whole.packages.extend(found);
     }
     Ok(whole)
@@ -182,25 +197,38 @@ fn evaluate(
     system: &System,
     request: &Request<'_>,
 ) -> Result<Reply, CatalogError> {
-    let answer = |source| CatalogError::Answer { revision: revision.name.clone(), source };
+    let answer = |source| CatalogError::Answer {
+        revision: revision.name.clone(),
+        source,
+    };
     let request = serde_json::to_string(request).map_err(answer)?;
     let mut command = nix.command(&["eval", "--json", "--impure", "--expr", FACTS]);
     command.env(REQUEST, request);
-    let output = nix.run(&mut command).map_err(|source| CatalogError::Evaluate {
-        revision: revision.name.clone(),
-        path: revision.path.clone(),
-        system: system.clone(),
-        source: shortened(source),
-    })?;
+    let output = nix
+        .run(&mut command)
+        .map_err(|source| CatalogError::Evaluate {
+            revision: revision.name.clone(),
+            path: revision.path.clone(),
+            system: system.clone(),
+            source: Box::new(shortened(source)),
+        })?;
     serde_json::from_slice(&output.stdout).map_err(answer)
 }
 
 /// The whole expression in an error helps nobody.
 fn shortened(error: ProcessError) -> ProcessError {
     match error {
-        ProcessError::Failed { command, status, talk } => {
+        ProcessError::Failed {
+            command,
+            status,
+            talk,
+        } => {
             let command = command.replace(&format!("'{}'", FACTS.replace('\'', r"'\''")), "…");
-            ProcessError::Failed { command, status, talk }
+            ProcessError::Failed {
+                command,
+                status,
+                talk,
+            }
         }
         start @ ProcessError::Start { .. } => start,
     }
@@ -210,13 +238,19 @@ fn shortened(error: ProcessError) -> ProcessError {
 ///
 /// # Errors
 /// Fails when the folder cannot be read.
-pub(crate) fn hash(nix: &Nix, revision: &Revision, root: &str) -> Result<Option<Hash>, CatalogError> {
+pub(crate) fn hash(
+    nix: &Nix,
+    revision: &Revision,
+    root: &str,
+) -> Result<Option<Hash>, CatalogError> {
     let mut command = nix.command(&["hash", "path", "--type", "sha256"]);
-    let output = nix.run(command.args(["--", root])).map_err(|source| CatalogError::Hash {
-        revision: revision.name.clone(),
-        path: root.to_owned(),
-        source,
-    })?;
+    let output = nix
+        .run(command.args(["--", root]))
+        .map_err(|source| CatalogError::Hash {
+            revision: revision.name.clone(),
+            path: root.to_owned(),
+            source: Box::new(source),
+        })?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse().ok())
 }
 
@@ -224,7 +258,11 @@ pub(crate) fn hash(nix: &Nix, revision: &Revision, root: &str) -> Result<Option<
 ///
 /// # Errors
 /// Fails when it is none.
-pub(crate) fn store_path(revision: &str, attribute: &str, text: &str) -> Result<StorePath, CatalogError> {
+pub(crate) fn store_path(
+    revision: &str,
+    attribute: &str,
+    text: &str,
+) -> Result<StorePath, CatalogError> {
     text.parse().map_err(|_| CatalogError::StorePath {
         revision: revision.to_owned(),
         attribute: attribute.to_owned(),
@@ -244,7 +282,9 @@ fn is_allowed(one: char) -> bool {
 
 /// Splits an attribute path; a name with dots in it is written in quotes.
 fn split(path: &str) -> Result<Vec<String>, CatalogError> {
-    let bad = || CatalogError::BadPath { path: path.chars().take(200).collect() };
+    let bad = || CatalogError::BadPath {
+        path: path.chars().take(200).collect(),
+    };
     let mut names = vec![String::new()];
     let mut quoted = false;
     for one in path.chars() {
@@ -268,14 +308,22 @@ mod tests {
 
     #[test]
     fn attribute_paths_split_at_dots_outside_quotes() {
-        assert_eq!(split("python3Packages.numpy").unwrap(), ["python3Packages", "numpy"]);
+        assert_eq!(
+            split("python3Packages.numpy").unwrap(),
+            ["python3Packages", "numpy"]
+        );
         assert_eq!(split("linux.\"6.12\"").unwrap(), ["linux", "6.12"]);
     }
 
     #[test]
     fn what_is_no_attribute_path_never_reaches_nix() {
-        for path in ["", ".", "a..b", "a b", "${x}", "a;b", "\"", "a\"b", "a\n", "a/b", "--x=${y}"] {
-            assert!(matches!(split(path), Err(CatalogError::BadPath { .. })), "{path:?}");
+        for path in [
+            "", ".", "a..b", "a b", "${x}", "a;b", "\"", "a\"b", "a\n", "a/b", "--x=${y}",
+        ] {
+            assert!(
+                matches!(split(path), Err(CatalogError::BadPath { .. })),
+                "{path:?}"
+            );
         }
     }
 }

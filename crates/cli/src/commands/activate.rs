@@ -34,6 +34,9 @@ pub(crate) struct ActivateArgs {
     command: Vec<String>,
 }
 
+/// Variables with their values, in the order in which to set them.
+type Pairs = Vec<(String, String)>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// For developing
@@ -57,18 +60,25 @@ pub(crate) fn run(context: &Context, args: &ActivateArgs) -> Outcome<ExitCode> {
         Some(Mode::Run) => ActivateMode::Run,
         None => manifest.options.activate_mode,
     };
-    let surroundings: BTreeMap<String, String> =
-        context.variables.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let surroundings: BTreeMap<String, String> = context
+        .variables
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let variables = environment.activation.expand(mode, &surroundings);
     if args.json {
-        let object: BTreeMap<&str, &str> =
-            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let object: BTreeMap<&str, &str> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         context.printer.json(&object)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.print {
         for (name, value) in &variables {
-            context.printer.data(format!("export {name}={}", quoted(value)))?;
+            context
+                .printer
+                .data(format!("export {name}={}", quoted(value)))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -77,14 +87,16 @@ pub(crate) fn run(context: &Context, args: &ActivateArgs) -> Outcome<ExitCode> {
     } else {
         (args.command.clone(), Vec::new())
     };
-    let variables: Vec<(String, String)> = variables.into_iter().chain(more).collect();
+    let variables: Pairs = variables.into_iter().chain(more).collect();
     let search = search_path(context, &variables);
     let command = match &environment.activation.hook {
         Some(hook) if !hook.trim().is_empty() => {
             // The command is looked for before the hook runs: a typing error costs no hook.
             find(&words[0], &search)?;
             let mut command = Command::new(bash(&path, &search)?);
-            command.args(["--noprofile", "--norc", "-c", HOOK, hook]).args(&words);
+            command
+                .args(["--noprofile", "--norc", "-c", HOOK, hook])
+                .args(&words);
             command
         }
         _ => {
@@ -96,8 +108,14 @@ pub(crate) fn run(context: &Context, args: &ActivateArgs) -> Outcome<ExitCode> {
     become_it(command, &words[0], &variables)
 }
 
-fn become_it(mut command: Command, name: &str, variables: &[(String, String)]) -> Outcome<ExitCode> {
-    let error = command.envs(variables.iter().map(|(name, value)| (name, value))).exec();
+fn become_it(
+    mut command: Command,
+    name: &str,
+    variables: &[(String, String)],
+) -> Outcome<ExitCode> {
+    let error = command
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .exec();
     Err(CommandError::from(error).doing(format!("cannot run {name:?}")))
 }
 
@@ -106,21 +124,36 @@ fn shell(
     project: &Project,
     manifest: &Manifest,
     variables: &[(String, String)],
-) -> Outcome<(Vec<String>, Vec<(String, String)>)> {
+) -> Outcome<(Vec<String>, Pairs)> {
     let program = context.variables.get(env_vars::SHELL).unwrap_or("/bin/sh");
-    let folder = project.root().file_name().map(|name| name.to_string_lossy().into_owned());
+    let folder = project
+        .root()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     let name = match project.remote()? {
         Some(remote) => remote.environment.to_string(),
         None => folder.unwrap_or_else(|| "nival".to_owned()),
     };
-    let shell = Shell::prepare(program, &project.state()?, &name, variables, &manifest.profile)?;
+    let shell = Shell::prepare(
+        program,
+        &project.state()?,
+        &name,
+        variables,
+        &manifest.profile,
+    )?;
     Ok((shell.command, shell.variables))
 }
 
 /// Returns the folders where the environment's commands are, as the command itself will see them.
 fn search_path(context: &Context, variables: &[(String, String)]) -> Vec<PathBuf> {
-    let set = variables.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
-    let path = set.or_else(|| context.variables.by_name("PATH")).unwrap_or("/usr/bin:/bin");
+    let set = variables
+        .iter()
+        .rev()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.as_str());
+    let path = set
+        .or_else(|| context.variables.by_name("PATH"))
+        .unwrap_or("/usr/bin:/bin");
     std::env::split_paths(path).collect()
 }
 
@@ -128,16 +161,28 @@ fn find(program: &str, search: &[PathBuf]) -> Outcome<PathBuf> {
     if program.contains('/') {
         return Ok(program.into());
     }
-    search.iter().map(|folder| folder.join(program)).find(|path| is_program(path)).ok_or_else(|| {
-        CommandError::user(format!("there is no command {program:?} in the environment"))
+    search
+        .iter()
+        .map(|folder| folder.join(program))
+        .find(|path| is_program(path))
+        .ok_or_else(|| {
+            CommandError::user(format!(
+                "there is no command {program:?} in the environment"
+            ))
             .hint("`nival list` shows what is installed; `nival search` what could be")
-    })
+        })
 }
 
 /// The hook is written in bash: the environment's own goes first, then the machine's.
 fn bash(environment: &StorePath, search: &[PathBuf]) -> Outcome<PathBuf> {
-    let own = [format!("{environment}/bin/bash").into(), PathBuf::from("/bin/bash")];
-    let found = own.into_iter().find(|path| is_program(path)).or_else(|| find("bash", search).ok());
+    let own = [
+        format!("{environment}/bin/bash").into(),
+        PathBuf::from("/bin/bash"),
+    ];
+    let found = own
+        .into_iter()
+        .find(|path| is_program(path))
+        .or_else(|| find("bash", search).ok());
     found.ok_or_else(|| {
         CommandError::user("the on-activate hook needs bash, and there is none")
             .hint("nival install bash")

@@ -31,12 +31,17 @@ enum ConfigCommand {
 pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Outcome {
     let ConfigCommand::Show { json } = args.command;
     let settings = &context.settings;
-    let revisions = settings.revisions.value.iter().map(|one| format!("{} ({})", one.name, one.path));
+    let revisions = settings
+        .revisions
+        .value
+        .iter()
+        .map(|one| format!("{} ({})", one.name, one.path));
     let optional = |one: &Option<Setting<String>>| match one {
         Some(one) => (json!(one.value), one.value.clone(), one.from.clone()),
         None => (json!(null), "none".to_owned(), "default".to_owned()),
     };
-    let list = |one: &Setting<Vec<String>>| (json!(one.value), one.value.join(" "), one.from.clone());
+    let list =
+        |one: &Setting<Vec<String>>| (json!(one.value), one.value.join(" "), one.from.clone());
     let plain = |one: &Setting<String>| (json!(one.value), one.value.clone(), one.from.clone());
     let mut token = optional(&settings.token);
     if settings.token.is_some() {
@@ -44,13 +49,25 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Outcome {
         (token.0, token.1) = (json!("set"), "set".to_owned());
     }
     let signing_key = match &settings.signing_key {
-        None => (json!(null), "the only one there is".to_owned(), "default".to_owned()),
-        Some(Setting { value: KeyChoice::Name(name), from }) => (json!(name), name.clone(), from.clone()),
-        Some(Setting { value: KeyChoice::File(path), from }) => {
-            (json!(path), path.display().to_string(), from.clone())
-        }
+        None => (
+            json!(null),
+            "the only one there is".to_owned(),
+            "default".to_owned(),
+        ),
+        Some(Setting {
+            value: KeyChoice::Name(name),
+            from,
+        }) => (json!(name), name.clone(), from.clone()),
+        Some(Setting {
+            value: KeyChoice::File(path),
+            from,
+        }) => (json!(path), path.display().to_string(), from.clone()),
     };
-    let trust: Vec<String> = settings.trust.iter().map(|(owner, key)| format!("{owner}: {key}")).collect();
+    let trust: Vec<String> = settings
+        .trust
+        .iter()
+        .map(|(owner, key)| format!("{owner}: {key}"))
+        .collect();
     let rows = [
         ("hub", plain(&settings.hub)),
         ("token", token),
@@ -67,24 +84,38 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Outcome {
                 settings.revisions.from.clone(),
             ),
         ),
-        ("trust", (json!(trust), trust.join(" "), "files, added up".to_owned())),
+        (
+            "trust",
+            (json!(trust), trust.join(" "), "files, added up".to_owned()),
+        ),
         (
             "user file",
             (
                 json!(settings.user_config),
                 settings.user_config.display().to_string(),
-                if settings.user_config.exists() { "found" } else { "not there" }.to_owned(),
+                if settings.user_config.exists() {
+                    "found"
+                } else {
+                    "not there"
+                }
+                .to_owned(),
             ),
         ),
     ];
     if json {
         let object: serde_json::Map<_, _> = rows
             .into_iter()
-            .map(|(name, (value, _, from))| (name.to_owned(), json!({ "value": value, "from": from })))
+            .map(|(name, (value, _, from))| {
+                (name.to_owned(), json!({ "value": value, "from": from }))
+            })
             .collect();
         return context.printer.json(&object);
     }
-    let rows: Vec<_> =
-        rows.into_iter().map(|(name, (_, text, from))| vec![name.to_owned(), text, from]).collect();
-    Ok(context.printer.table(&["SETTING", "VALUE", "FROM"], &rows)?)
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|(name, (_, text, from))| vec![name.to_owned(), text, from])
+        .collect();
+    Ok(context
+        .printer
+        .table(&["SETTING", "VALUE", "FROM"], &rows)?)
 }

@@ -32,11 +32,17 @@ struct Listing<'a> {
 pub(crate) async fn run(context: &Context, args: &GenerationsArgs) -> Outcome {
     let hub = TrustedHub::of(context, &args.environment)?;
     let name = &args.environment.environment;
-    let history =
-        hub.client.history(name).await.map_err(|error| hub.explain(error, &args.environment))?;
+    let history = hub
+        .client
+        .history(name)
+        .await
+        .map_err(|error| hub.explain(error, &args.environment))?;
     let live = history.pointers.first().map(|pointer| pointer.number);
     if args.json {
-        return context.printer.json(&Listing { live, history: &history });
+        return context.printer.json(&Listing {
+            live,
+            history: &history,
+        });
     }
     let rows: Vec<Vec<String>> = history
         .generations
@@ -44,9 +50,18 @@ pub(crate) async fn run(context: &Context, args: &GenerationsArgs) -> Outcome {
         .map(|one| {
             let mark = if Some(one.number) == live { "live" } else { "" };
             let digest: String = one.digest.hex().chars().take(12).collect();
-            let fields = [one.number.to_string(), mark.into(), digest, one.created.clone(), one.author.clone()];
+            let fields = [
+                one.number.to_string(),
+                mark.into(),
+                digest,
+                one.created.clone(),
+                one.author.clone(),
+            ];
             fields.into_iter().chain([one.message.clone()]).collect()
         })
         .collect();
-    Ok(context.printer.table(&["NUMBER", "LIVE", "DIGEST", "CREATED", "AUTHOR", "MESSAGE"], &rows)?)
+    Ok(context.printer.table(
+        &["NUMBER", "LIVE", "DIGEST", "CREATED", "AUTHOR", "MESSAGE"],
+        &rows,
+    )?)
 }

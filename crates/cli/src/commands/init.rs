@@ -21,25 +21,34 @@ pub(crate) struct InitArgs {
 /// Fails when there is a manifest already, or the name is not valid.
 pub(crate) fn run(context: &Context, args: &InitArgs) -> Outcome {
     let remote = match &args.name {
-        Some(name) if name.contains('/') => Some(Remote { environment: name.parse::<EnvironmentName>()? }),
+        Some(name) if name.contains('/') => Some(Remote {
+            environment: name.parse::<EnvironmentName>()?,
+        }),
         _ => None,
     };
     let name = match (&args.name, &remote) {
         (_, Some(remote)) => remote.environment.name().to_owned(),
         (Some(name), None) => EnvironmentName::new("any", name)
-            .map_err(|error| CommandError::from(error).doing(format!("{name:?} is not a name for an environment")))?
+            .map_err(|error| {
+                CommandError::from(error)
+                    .doing(format!("{name:?} is not a name for an environment"))
+            })?
             .name()
             .to_owned(),
-        (None, None) => context
-            .folder
-            .file_name()
-            .map_or_else(|| "environment".to_owned(), |name| name.to_string_lossy().into_owned()),
+        (None, None) => context.folder.file_name().map_or_else(
+            || "environment".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        ),
     };
     let project = Project::create(&context.folder, &edit::template(&name))?;
     if let Some(remote) = &remote {
         project.set_remote(remote)?;
     }
-    context.printer.say(format!("Made {}.", project.manifest_path().display()));
-    context.printer.say("Next: `nival install PACKAGE…`, then `nival activate`.");
+    context
+        .printer
+        .say(format!("Made {}.", project.manifest_path().display()));
+    context
+        .printer
+        .say("Next: `nival install PACKAGE…`, then `nival activate`.");
     Ok(())
 }

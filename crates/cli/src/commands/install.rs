@@ -21,15 +21,25 @@ pub(crate) struct InstallArgs {
 /// # Errors
 /// Fails when a package cannot be had on one of the manifest's systems, or conflicts with another.
 pub(crate) fn run(context: &Context, args: &InstallArgs) -> Outcome {
-    let edits = args.packages.iter().map(|text| PackageEdit::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let edits = args
+        .packages
+        .iter()
+        .map(|text| PackageEdit::parse(text))
+        .collect::<Result<Vec<_>, _>>()?;
     let project = context.project()?;
     let _held = project.hold()?;
     let text = project.manifest_text()?;
     // A manifest that is wrong already is told with its lines, before anything is put into it.
     changing::parse(&project, &text)?;
     let (changed, added) = add_packages(&text, &edits)?;
-    for (edit, _) in edits.iter().zip(&added).filter(|(_, added)| matches!(added, Added::Already)) {
-        context.printer.say(format!("{} is installed already.", edit.install_id));
+    for (edit, _) in edits
+        .iter()
+        .zip(&added)
+        .filter(|(_, added)| matches!(added, Added::Already))
+    {
+        context
+            .printer
+            .say(format!("{} is installed already.", edit.install_id));
     }
     let before = project.lock().ok().flatten();
     let after = changing::apply(context, &project, &changed, Choice::KeepRevisions)?;

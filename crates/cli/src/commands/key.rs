@@ -89,22 +89,41 @@ fn generate(context: &Context, keys: &Keys, name: &str) -> Outcome {
     let key = keys.generate(name)?;
     context.printer.say(format!(
         "The secret half lies in {}; keep a copy in a safe place.",
-        context.settings.keys.join(format!("{name}.secret")).display()
+        context
+            .settings
+            .keys
+            .join(format!("{name}.secret"))
+            .display()
     ));
-    context.printer.say("Whoever runs your environments trusts the public half:");
+    context
+        .printer
+        .say("Whoever runs your environments trusts the public half:");
     Ok(context.printer.data(key.public_key().to_string())?)
 }
 
 fn list(context: &Context, keys: &Keys, json: bool) -> Outcome {
-    let signing = keys.signing(&context.settings).ok().map(|key| key.public_key());
+    let signing = keys
+        .signing(&context.settings)
+        .ok()
+        .map(|key| key.public_key());
     let mut own = Vec::new();
     for name in keys.names()? {
         let public = keys.read(&name)?.public_key();
-        own.push(OwnKey { signs: signing.as_ref() == Some(&public), name, public });
+        own.push(OwnKey {
+            signs: signing.as_ref() == Some(&public),
+            name,
+            public,
+        });
     }
     let trusted = context.settings.trust.iter();
-    let trusted = trusted.map(|(owner, key)| TrustedKey { owner: owner.to_owned(), public: key.clone() });
-    let all = KeyList { own, trusted: trusted.collect() };
+    let trusted = trusted.map(|(owner, key)| TrustedKey {
+        owner: owner.to_owned(),
+        public: key.clone(),
+    });
+    let all = KeyList {
+        own,
+        trusted: trusted.collect(),
+    };
     if json {
         return context.printer.json(&all);
     }
@@ -112,7 +131,10 @@ fn list(context: &Context, keys: &Keys, json: bool) -> Outcome {
         let role = if key.signs { "own, signs" } else { "own" };
         vec![role.to_owned(), key.public.to_string()]
     });
-    let trusted = all.trusted.iter().map(|key| vec![format!("trusted for {}", key.owner), key.public.to_string()]);
+    let trusted = all
+        .trusted
+        .iter()
+        .map(|key| vec![format!("trusted for {}", key.owner), key.public.to_string()]);
     let rows: Vec<_> = own.chain(trusted).collect();
     Ok(context.printer.table(&["ROLE", "PUBLIC KEY"], &rows)?)
 }
@@ -121,9 +143,9 @@ fn trust(context: &Context, owner: &str, key: &str) -> Outcome {
     // The same rules as for owners in references.
     EnvironmentName::new(owner, "any")?;
     let key: PublicKey = key.parse().map_err(|error| {
-        CommandError::from(error).doing(format!("{key:?} is not a public key")).hint(
-            "a public key is what `nival key show` prints: name:base64",
-        )
+        CommandError::from(error)
+            .doing(format!("{key:?} is not a public key"))
+            .hint("a public key is what `nival key show` prints: name:base64")
     })?;
     let path = &context.settings.user_config;
     let text = match fs_err::read_to_string(path) {
@@ -132,7 +154,9 @@ fn trust(context: &Context, owner: &str, key: &str) -> Outcome {
         Err(error) => return Err(error.into()),
     };
     let Some(text) = add_trust(&text, owner, &key)? else {
-        context.printer.say(format!("{} is trusted for {owner} already.", key.name()));
+        context
+            .printer
+            .say(format!("{} is trusted for {owner} already.", key.name()));
         return Ok(());
     };
     if let Some(folder) = path.parent() {
@@ -140,6 +164,10 @@ fn trust(context: &Context, owner: &str, key: &str) -> Outcome {
     }
     // The file may hold a token.
     host::fs::write_atomic_private(path, text.as_bytes())?;
-    context.printer.say(format!("{} may now sign environments of {owner} ({}).", key.name(), path.display()));
+    context.printer.say(format!(
+        "{} may now sign environments of {owner} ({}).",
+        key.name(),
+        path.display()
+    ));
     Ok(())
 }

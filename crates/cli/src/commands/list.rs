@@ -27,9 +27,9 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> Outcome {
         Some(system) => system.clone(),
         None => context.system()?,
     };
-    let lock = project
-        .lock()?
-        .ok_or_else(|| CommandError::user("the environment is not locked yet").hint("run `nival lock`"))?;
+    let lock = project.lock()?.ok_or_else(|| {
+        CommandError::user("the environment is not locked yet").hint("run `nival lock`")
+    })?;
     let locked = lock.systems.get(&system).ok_or_else(|| {
         CommandError::user(format!("the environment is not locked for {system}"))
             .hint("add it to `options.systems` in manifest.toml and run `nival lock`")
@@ -50,5 +50,8 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> Outcome {
             ]
         })
         .collect();
-    Ok(context.printer.table(&["ID", "VERSION", "PACKAGE", "LICENCE", "DESCRIPTION"], &rows)?)
+    Ok(context.printer.table(
+        &["ID", "VERSION", "PACKAGE", "LICENCE", "DESCRIPTION"],
+        &rows,
+    )?)
 }

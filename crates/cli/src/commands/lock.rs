@@ -31,7 +31,10 @@ pub(crate) fn run(context: &Context, args: &LockArgs) -> Outcome {
             None => stale(format!("there is no {}", project.lock_path().display())),
             Some(lock) => match staleness(&lock, &manifest) {
                 reasons if reasons.is_empty() => Ok(()),
-                reasons => stale(format!("the lock is out of date: {}", changing::reasons(&reasons))),
+                reasons => stale(format!(
+                    "the lock is out of date: {}",
+                    changing::reasons(&reasons)
+                )),
             },
         };
     }

@@ -52,17 +52,28 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
         (Some(name), _) => name.clone(),
         (None, Some(remote)) => remote.environment.clone(),
         (None, None) => {
-            return Err(CommandError::with_kind(ErrorKind::Usage, "this environment has no name on the hub yet")
-                .hint("name it this once: nival push OWNER/NAME"));
+            return Err(CommandError::with_kind(
+                ErrorKind::Usage,
+                "this environment has no name on the hub yet",
+            )
+            .hint("name it this once: nival push OWNER/NAME"));
         }
     };
     let (manifest, lock_text) = fresh(&project)?;
-    let lock = project.lock()?.ok_or_else(|| CommandError::user("the lock went away"))?;
+    let lock = project
+        .lock()?
+        .ok_or_else(|| CommandError::user("the lock went away"))?;
     let mut systems = Vec::new();
     for (system, locked) in &lock.systems {
-        let Some(environment) = &locked.environment else { continue };
+        let Some(environment) = &locked.environment else {
+            continue;
+        };
         provide::have(context, locked, environment)?;
-        systems.push(SystemContent { system, locked, environment });
+        systems.push(SystemContent {
+            system,
+            locked,
+            environment,
+        });
     }
     if systems.is_empty() {
         // Tells why this machine's system, at least, has none.
@@ -78,7 +89,9 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
     };
     let pushed = Box::pin(push(context, &order)).await?;
     if remote.is_none() {
-        project.set_remote(&Remote { environment: name.clone() })?;
+        project.set_remote(&Remote {
+            environment: name.clone(),
+        })?;
     }
     let id = pushed.generation;
     let pin = format!("{name}:{}@{}", id.number, id.digest);
@@ -90,8 +103,14 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
             crate::output::count(pushed.paths, "store path", "store paths"),
             bytes(pushed.bytes)
         )),
-        (false, true) => printer.say(format!("{name}:{} has this content already; made it live.", id.number)),
-        (false, false) => printer.say(format!("Nothing changed: {name}:{} has this content and is live.", id.number)),
+        (false, true) => printer.say(format!(
+            "{name}:{} has this content already; made it live.",
+            id.number
+        )),
+        (false, false) => printer.say(format!(
+            "Nothing changed: {name}:{} has this content and is live.",
+            id.number
+        )),
     }
     if args.json {
         return printer.json(&Done {
@@ -112,7 +131,8 @@ fn fresh(project: &Project) -> Outcome<(String, String)> {
     let text = project.manifest_text()?;
     let manifest = changing::parse(project, &text)?;
     let stale = |why: String| {
-        Err(CommandError::with_kind(ErrorKind::NotUpToDate, why).hint("run `nival lock`, try it, then push"))
+        Err(CommandError::with_kind(ErrorKind::NotUpToDate, why)
+            .hint("run `nival lock`, try it, then push"))
     };
     let (Some(lock), Some(lock_text)) = (project.lock()?, project.lock_text()?) else {
         return stale("the environment is not locked yet".to_owned());
@@ -121,5 +141,8 @@ fn fresh(project: &Project) -> Outcome<(String, String)> {
     if reasons.is_empty() {
         return Ok((text, lock_text));
     }
-    stale(format!("the lock is out of date: {}", changing::reasons(&reasons)))
+    stale(format!(
+        "the lock is out of date: {}",
+        changing::reasons(&reasons)
+    ))
 }

@@ -38,28 +38,48 @@ struct Done {
 /// Fails when there is no such generation, its signature is not trusted, or somebody else moves the pointer meanwhile.
 pub(crate) async fn run(context: &Context, args: &RollbackArgs) -> Outcome {
     let name = &args.environment.environment;
-    let plain = Reference { number: None, digest: None, ..args.environment.clone() };
+    let plain = Reference {
+        number: None,
+        digest: None,
+        ..args.environment.clone()
+    };
     let hub = TrustedHub::of(context, &plain)?;
     let key = context.keys().signing(&context.settings)?;
-    let history = hub.client.history(name).await.map_err(|error| hub.explain(error, &plain))?;
+    let history = hub
+        .client
+        .history(name)
+        .await
+        .map_err(|error| hub.explain(error, &plain))?;
     let live = hub.live(name).await?.ok_or_else(|| {
-        CommandError::user(format!("nothing of {name} is live yet")).hint("publish it with `nival push`")
+        CommandError::user(format!("nothing of {name} is live yet"))
+            .hint("publish it with `nival push`")
     })?;
     let number = match args.to.or(args.environment.number) {
         Some(number) => number,
         None => {
-            let before = history.pointers.iter().find(|pointer| pointer.number != live.number);
+            let before = history
+                .pointers
+                .iter()
+                .find(|pointer| pointer.number != live.number);
             before.map(|pointer| pointer.number).ok_or_else(|| {
-                CommandError::user(format!("no generation of {name} was live before {}", live.number))
-                    .hint("choose one with --to NUMBER")
+                CommandError::user(format!(
+                    "no generation of {name} was live before {}",
+                    live.number
+                ))
+                .hint("choose one with --to NUMBER")
             })?
         }
     };
-    let target = Reference { number: Some(number), ..plain };
+    let target = Reference {
+        number: Some(number),
+        ..plain
+    };
     // Whoever signs a pointer vouches for what it points at.
     let published = hub.resolve(&target).await?;
     if number == live.number {
-        context.printer.say(format!("{name}:{number} is live already."));
+        context
+            .printer
+            .say(format!("{name}:{number} is live already."));
     }
     let pointer = if number == live.number {
         live.clone()
@@ -71,9 +91,14 @@ pub(crate) async fn run(context: &Context, args: &RollbackArgs) -> Outcome {
             sequence: live.sequence + 1,
             time: jiff::Timestamp::now().to_string(),
         };
-        hub.client.put_live(name, &Signed::new(&pointer, &key)?).await?;
+        hub.client
+            .put_live(name, &Signed::new(&pointer, &key)?)
+            .await?;
         hub.remember(&pointer)?;
-        context.printer.say(format!("{name} is now at generation {number} (was {}).", live.number));
+        context.printer.say(format!(
+            "{name} is now at generation {number} (was {}).",
+            live.number
+        ));
         pointer
     };
     if args.json {

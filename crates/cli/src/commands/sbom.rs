@@ -24,13 +24,16 @@ pub(crate) struct SbomArgs {
 enum Format {
     /// CycloneDX 1.6, JSON
     Cyclonedx,
+    /// SPDX 2.3, JSON
+    Spdx,
 }
 
 impl Format {
     /// Returns the format's name in records.
     fn name(self) -> &'static str {
         match self {
-            Self::Cyclonedx => "cyclonedx-1.6",
+            Self::Cyclonedx => sbom::CYCLONEDX_FORMAT,
+            Self::Spdx => sbom::SPDX_FORMAT,
         }
     }
 }
@@ -50,12 +53,21 @@ pub(crate) async fn run(context: &Context, args: &SbomArgs) -> Outcome {
     let part = published.generation.system(&system)?;
     let digest = *part.sboms.get(name).ok_or_else(|| {
         let known = part.sboms.keys().cloned().collect::<Vec<_>>().join(", ");
-        CommandError::user(format!("{} has no {name} document (it has: {known})", published.pin))
+        CommandError::user(format!(
+            "{} has no {name} document (it has: {known})",
+            published.pin
+        ))
     })?;
-    let document = hub.client.document(&args.reference.environment, digest).await?;
+    let document = hub
+        .client
+        .document(&args.reference.environment, digest)
+        .await?;
     let found = Digest::of(&document);
     if found != digest {
-        let text = format!("the hub gave a document {found} where the record of {} names {digest}", published.pin);
+        let text = format!(
+            "the hub gave a document {found} where the record of {} names {digest}",
+            published.pin
+        );
         return Err(CommandError::user(text));
     }
     context.printer.raw(&document)?;

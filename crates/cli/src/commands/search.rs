@@ -38,12 +38,19 @@ pub(crate) fn run(context: &Context, args: &SearchArgs) -> Outcome {
     let nix = context.nix();
     let system = context.system()?;
     let revision = context.settings.revisions.value.first().ok_or_else(|| {
-        CommandError::user("no package set is configured").hint("set `[catalog] revisions` in config.toml")
+        CommandError::user("no package set is configured")
+            .hint("set `[catalog] revisions` in config.toml")
     })?;
-    let spinner = Spinner::start(context.printer, format!("looking through {}", revision.name));
+    let spinner = Spinner::start(
+        context.printer,
+        format!("looking through {}", revision.name),
+    );
     let names = catalog::facts(&nix, revision, &system, &[], true)?.names;
     let term = args.term.to_lowercase();
-    let mut names: Vec<String> = names.into_iter().filter(|name| name.to_lowercase().contains(&term)).collect();
+    let mut names: Vec<String> = names
+        .into_iter()
+        .filter(|name| name.to_lowercase().contains(&term))
+        .collect();
     names.retain(|name| catalog::is_name(name));
     // The nearer the name is to the term, the more likely it is meant.
     names.sort_by_key(|name| (name.len(), name.clone()));
@@ -52,7 +59,13 @@ pub(crate) fn run(context: &Context, args: &SearchArgs) -> Outcome {
     // A dot in a name is no step of a path.
     let paths: Vec<String> = names
         .iter()
-        .map(|name| if name.contains('.') { format!("\"{name}\"") } else { name.clone() })
+        .map(|name| {
+            if name.contains('.') {
+                format!("\"{name}\"")
+            } else {
+                name.clone()
+            }
+        })
         .collect();
     let mut facts = catalog::facts(&nix, revision, &system, &paths, false)?.packages;
     drop(spinner);
@@ -60,22 +73,40 @@ pub(crate) fn run(context: &Context, args: &SearchArgs) -> Outcome {
         .into_iter()
         .filter_map(|path| {
             let one = facts.remove(&path)?;
-            Some(Hit { package: path, version: one.version, revision: revision.name.clone(), description: one.description })
+            Some(Hit {
+                package: path,
+                version: one.version,
+                revision: revision.name.clone(),
+                description: one.description,
+            })
         })
         .collect();
     if args.json {
         return context.printer.json(&hits);
     }
     if hits.is_empty() {
-        return Err(CommandError::user(format!("no package of {} has {:?} in its name", revision.name, args.term)));
+        return Err(CommandError::user(format!(
+            "no package of {} has {:?} in its name",
+            revision.name, args.term
+        )));
     }
     let rows: Vec<Vec<String>> = hits
         .into_iter()
-        .map(|hit| vec![hit.package, hit.version, hit.description.unwrap_or_default()])
+        .map(|hit| {
+            vec![
+                hit.package,
+                hit.version,
+                hit.description.unwrap_or_default(),
+            ]
+        })
         .collect();
-    context.printer.table(&["PACKAGE", "VERSION", "DESCRIPTION"], &rows)?;
+    context
+        .printer
+        .table(&["PACKAGE", "VERSION", "DESCRIPTION"], &rows)?;
     if more > 0 {
-        context.printer.say(format!("{more} more; narrow the term, or raise --limit."));
+        context
+            .printer
+            .say(format!("{more} more; narrow the term, or raise --limit."));
     }
     Ok(())
 }

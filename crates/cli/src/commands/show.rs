@@ -39,7 +39,10 @@ pub(crate) async fn run(context: &Context, args: &ShowArgs) -> Outcome {
     let generation = &published.generation;
     let printer = context.printer;
     if args.json {
-        return printer.json(&Shown { pin: published.pin.to_string(), generation });
+        return printer.json(&Shown {
+            pin: published.pin.to_string(),
+            generation,
+        });
     }
     if args.manifest {
         return Ok(printer.raw(generation.manifest.as_bytes())?);
@@ -57,8 +60,15 @@ pub(crate) async fn run(context: &Context, args: &ShowArgs) -> Outcome {
         lines.push(format!("{system}"));
         lines.push(format!("  environment  {}", one.environment));
         let paths = count(one.closure.len(), "store path", "store paths");
-        lines.push(format!("  closure      {paths}, {}", bytes(one.nar_bytes())));
-        let formats = one.sboms.keys().map(|format| visible(format)).collect::<Vec<_>>();
+        lines.push(format!(
+            "  closure      {paths}, {}",
+            bytes(one.nar_bytes())
+        ));
+        let formats = one
+            .sboms
+            .keys()
+            .map(|format| visible(format))
+            .collect::<Vec<_>>();
         lines.push(format!("  sboms        {}", formats.join(", ")));
     }
     Ok(printer.data(lines.join("\n"))?)

@@ -67,16 +67,24 @@ pub(crate) async fn run(context: &Context, args: &VerifyArgs) -> Outcome {
         return context.printer.json(&verified);
     }
     let paths = count(verified.paths, "store path", "store paths");
-    context.printer.say(format!("{paths}, {}: every byte is as named.", bytes(verified.bytes)));
-    Ok(context.printer.data(format!("{} {}", verified.what, verified.environment))?)
+    context.printer.say(format!(
+        "{paths}, {}: every byte is as named.",
+        bytes(verified.bytes)
+    ));
+    Ok(context
+        .printer
+        .data(format!("{} {}", verified.what, verified.environment))?)
 }
 
 async fn project(context: &Context, system: System) -> Outcome<Verified> {
     let project = context.project()?;
     let manifest = changing::parse(&project, &project.manifest_text()?)?;
     let Some(lock) = project.lock()? else {
-        return Err(CommandError::with_kind(ErrorKind::NotUpToDate, "the environment is not locked yet")
-            .hint("run `nival lock`"));
+        return Err(CommandError::with_kind(
+            ErrorKind::NotUpToDate,
+            "the environment is not locked yet",
+        )
+        .hint("run `nival lock`"));
     };
     let stale = staleness(&lock, &manifest);
     if !stale.is_empty() {
@@ -92,9 +100,15 @@ async fn project(context: &Context, system: System) -> Outcome<Verified> {
     };
     part.check("manifest.lock")?;
     follows(&part)?;
-    if let Some(missing) = environment.closure.iter().find(|one| !laptop::has(&one.path)) {
-        return Err(CommandError::user(format!("{} is not on this machine", missing.path))
-            .hint("the lock itself holds together; `nival activate` fetches what it names"));
+    if let Some(missing) = environment
+        .closure
+        .iter()
+        .find(|one| !laptop::has(&one.path))
+    {
+        return Err(
+            CommandError::user(format!("{} is not on this machine", missing.path))
+                .hint("the lock itself holds together; `nival activate` fetches what it names"),
+        );
     }
     // The same packages must compose to the same path, here as on the machine that made the lock.
     provide::recompose(locked, environment)?;
@@ -120,7 +134,9 @@ async fn project(context: &Context, system: System) -> Outcome<Verified> {
 async fn published(context: &Context, reference: &Reference, system: System) -> Outcome<Verified> {
     let hub = TrustedHub::of(context, reference)?;
     let published = hub.resolve(reference).await?;
-    context.printer.say(format!("{} is signed by a trusted key.", published.pin));
+    context
+        .printer
+        .say(format!("{} is signed by a trusted key.", published.pin));
     let part = published.generation.system(&system)?;
     follows(part)?;
     let owner = reference.environment.owner();
@@ -168,7 +184,10 @@ fn follows(part: &SystemGeneration) -> Outcome {
     if holds {
         return Ok(());
     }
-    Err(CommandError::user(format!("{} does not follow from its NAR hash and references", part.environment)))
+    Err(CommandError::user(format!(
+        "{} does not follow from its NAR hash and references",
+        part.environment
+    )))
 }
 
 fn compare(wanted: &ClosurePath, hash: &nix_data::Hash, size: u64, place: &str) -> Outcome {

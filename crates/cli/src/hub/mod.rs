@@ -39,9 +39,15 @@ impl TrustedHub {
             None => context.hub()?,
             Some(address) => context.other_hub(address)?,
         };
-        let trusted = context.keys().trusted(&context.settings, reference.environment.owner())?;
+        let trusted = context
+            .keys()
+            .trusted(&context.settings, reference.environment.owner())?;
         let seen = Seen::in_folder(&context.settings.state, client.base());
-        Ok(Self { client, trusted, seen })
+        Ok(Self {
+            client,
+            trusted,
+            seen,
+        })
     }
 
     /// Returns the live pointer; `None` where nothing is published.
@@ -57,7 +63,10 @@ impl TrustedHub {
         let subject = format!("the live pointer of {name}");
         let pointer: LivePointer = self.believe(&signed, &subject, name.owner())?;
         if pointer.environment != *name {
-            let text = format!("{subject} is one of {}: the hub answers with another environment's", pointer.environment);
+            let text = format!(
+                "{subject} is one of {}: the hub answers with another environment's",
+                pointer.environment
+            );
             return Err(CommandError::user(text));
         }
         self.seen.check(&pointer)?;
@@ -72,13 +81,24 @@ impl TrustedHub {
         let name = &reference.environment;
         let (number, digest) = match (reference.number, reference.digest) {
             (None, None) => {
-                let live = self.live(name).await?.ok_or_else(|| unknown(reference, &self.client))?;
+                let live = self
+                    .live(name)
+                    .await?
+                    .ok_or_else(|| unknown(reference, &self.client))?;
                 (Some(live.number), Some(live.digest))
             }
             given => given,
         };
-        let exact = Reference { number, digest, ..reference.clone() };
-        let signed = self.client.generation(&exact).await.map_err(|error| self.explain(error, reference))?;
+        let exact = Reference {
+            number,
+            digest,
+            ..reference.clone()
+        };
+        let signed = self
+            .client
+            .generation(&exact)
+            .await
+            .map_err(|error| self.explain(error, reference))?;
         let generation: Generation = self.believe(&signed, &exact.to_string(), name.owner())?;
         generation.check(name, number)?;
         if digest.is_some_and(|digest| digest != signed.digest()) {
@@ -110,7 +130,12 @@ impl TrustedHub {
         }
     }
 
-    fn believe<R: env_spec::Record>(&self, signed: &Signed, subject: &str, owner: &str) -> Outcome<R> {
+    fn believe<R: env_spec::Record>(
+        &self,
+        signed: &Signed,
+        subject: &str,
+        owner: &str,
+    ) -> Outcome<R> {
         signed.verify(subject, owner, &self.trusted).map_err(|error| {
             let hint = match &error {
                 env_spec::SignedError::Untrusted { .. } => Some(format!(
@@ -134,7 +159,10 @@ fn unknown(reference: &Reference, client: &HubClient) -> CommandError {
     };
     let error = CommandError::user(format!("the hub at {} has no {what} {name}", client.base()));
     let error = match what {
-        "generation" => error.hint(format!("`nival generations {}` lists what there is", reference.environment)),
+        "generation" => error.hint(format!(
+            "`nival generations {}` lists what there is",
+            reference.environment
+        )),
         _ => error.hint("publish one with `nival push`"),
     };
     match client.token() {

@@ -21,7 +21,9 @@ impl Seen {
     pub(super) fn in_folder(state: &Path, hub: &Url) -> Self {
         let host = hub.host_str().unwrap_or("unknown");
         let port = hub.port_or_known_default().unwrap_or_default();
-        Self { folder: state.join("seen").join(format!("{host}_{port}")) }
+        Self {
+            folder: state.join("seen").join(format!("{host}_{port}")),
+        }
     }
 
     /// Refuses a pointer that is older than one seen before, and remembers it otherwise.
@@ -38,8 +40,10 @@ impl Seen {
                 "the hub gave an old live pointer of {} (sequence {}, but {known} was seen before): it was restored from a backup, or somebody replays the past",
                 pointer.environment, pointer.sequence
             );
-            return Err(CommandError::user(text)
-                .hint(format!("if the hub's owner confirms that, remove {}", path.display())));
+            return Err(CommandError::user(text).hint(format!(
+                "if the hub's owner confirms that, remove {}",
+                path.display()
+            )));
         }
         if pointer.sequence > known {
             fs_err::create_dir_all(&folder)?;
@@ -69,7 +73,11 @@ mod tests {
         seen.check(&pointer(2)).unwrap();
         seen.check(&pointer(2)).unwrap();
         let error = seen.check(&pointer(1)).unwrap_err();
-        assert!(error.lines()[0].contains("sequence 1, but 2"), "{:?}", error.lines());
+        assert!(
+            error.lines()[0].contains("sequence 1, but 2"),
+            "{:?}",
+            error.lines()
+        );
         seen.check(&pointer(3)).unwrap();
     }
 }

@@ -29,7 +29,9 @@ impl Contents for MachineStore {
         if let Some(listing) = known().get(path) {
             return Ok(Arc::clone(listing));
         }
-        let listing = Arc::new(Listing { root: list(Path::new(&path.to_string()), DEEPEST)? });
+        let listing = Arc::new(Listing {
+            root: list(Path::new(&path.to_string()), DEEPEST)?,
+        });
         known().insert(path.clone(), Arc::clone(&listing));
         Ok(listing)
     }
@@ -49,10 +51,17 @@ fn list(path: &Path, depth_left: usize) -> io::Result<ListingNode> {
     }
     if kind.is_file() {
         let executable = metadata.permissions().mode() & 0o100 != 0;
-        return Ok(ListingNode::File { size: metadata.len(), executable, nar_offset: None });
+        return Ok(ListingNode::File {
+            size: metadata.len(),
+            executable,
+            nar_offset: None,
+        });
     }
     let refuse = |text: &str| {
-        Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} {text}", path.display())))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} {text}", path.display()),
+        ))
     };
     if !kind.is_dir() {
         return refuse("is neither file, folder nor symlink: no store path has such a thing");
@@ -78,11 +87,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs_err::create_dir(folder.path().join("bin")).unwrap();
         fs_err::write(folder.path().join("bin/run"), "#!").unwrap();
-        std::fs::set_permissions(folder.path().join("bin/run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(
+            folder.path().join("bin/run"),
+            std::fs::Permissions::from_mode(0o755),
+        )
+        .unwrap();
         std::os::unix::fs::symlink("bin/run", folder.path().join("link")).unwrap();
-        let listing = Listing { root: list(folder.path(), DEEPEST).unwrap() };
-        let file = ListingNode::File { size: 2, executable: true, nar_offset: None };
+        let listing = Listing {
+            root: list(folder.path(), DEEPEST).unwrap(),
+        };
+        let file = ListingNode::File {
+            size: 2,
+            executable: true,
+            nar_offset: None,
+        };
         assert_eq!(listing.lookup("bin/run"), Some(&file));
-        assert_eq!(listing.lookup("link"), Some(&ListingNode::Symlink { target: b"bin/run".to_vec() }));
+        assert_eq!(
+            listing.lookup("link"),
+            Some(&ListingNode::Symlink {
+                target: b"bin/run".to_vec()
+            })
+        );
     }
 }

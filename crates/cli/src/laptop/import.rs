@@ -32,7 +32,10 @@ pub(crate) enum ImportError {
 /// # Errors
 /// Fails when the disk is full or Nix refuses.
 pub(crate) fn import(nix: &Nix, path: &ClosurePath, nar: &[u8]) -> Result<(), ImportError> {
-    let folder = tempfile::Builder::new().prefix("nival-import-").tempdir().map_err(ImportError::Write)?;
+    let folder = tempfile::Builder::new()
+        .prefix("nival-import-")
+        .tempdir()
+        .map_err(ImportError::Write)?;
     let write = |name: &str, bytes: &[u8]| {
         fs_err::write(folder.path().join(name), bytes).map_err(ImportError::Write)
     };
@@ -53,18 +56,26 @@ pub(crate) fn import(nix: &Nix, path: &ClosurePath, nar: &[u8]) -> Result<(), Im
         signatures: Vec::new(),
         ca: Some(content_address(path)),
     };
-    write(&format!("{}.narinfo", path.path.hash_part()), info.to_string().as_bytes())?;
+    write(
+        &format!("{}.narinfo", path.path.hash_part()),
+        info.to_string().as_bytes(),
+    )?;
 
     let from = format!("file://{}", folder.path().display());
     let mut command = nix.command(&["copy", "--no-recursive", "--from", &from]);
-    nix.run(command.arg(path.path.to_string())).map(drop).map_err(|source| ImportError::Copy {
-        environment: path.path.to_string(),
-        source,
-    })
+    nix.run(command.arg(path.path.to_string()))
+        .map(drop)
+        .map_err(|source| ImportError::Copy {
+            environment: path.path.to_string(),
+            source,
+        })
 }
 
 /// Returns the claim that an environment's path follows from its content.
 #[must_use]
 pub(crate) fn content_address(path: &ClosurePath) -> ContentAddress {
-    ContentAddress { method: ContentAddressMethod::Recursive, hash: path.nar_hash.clone() }
+    ContentAddress {
+        method: ContentAddressMethod::Recursive,
+        hash: path.nar_hash.clone(),
+    }
 }

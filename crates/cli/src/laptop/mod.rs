@@ -32,7 +32,11 @@ pub(crate) fn realise(nix: &Nix, wanted: &[Outputs<'_>]) -> Result<(), ProcessEr
         return Ok(());
     }
     let mut command = nix.command(&["build", "--no-link"]);
-    command.args(wanted.iter().map(|one| format!("{}^{}", one.derivation, one.names.join(","))));
+    command.args(
+        wanted
+            .iter()
+            .map(|one| format!("{}^{}", one.derivation, one.names.join(","))),
+    );
     nix.run(&mut command).map(drop)
 }
 
@@ -45,7 +49,8 @@ pub(crate) fn substitute(nix: &Nix, paths: &[StorePath]) -> Result<(), ProcessEr
         return Ok(());
     }
     let mut command = nix.command(&["build", "--no-link", "--max-jobs", "0"]);
-    nix.run(command.args(paths.iter().map(ToString::to_string))).map(drop)
+    nix.run(command.args(paths.iter().map(ToString::to_string)))
+        .map(drop)
 }
 
 /// Keeps Nix's garbage collector from a path, by a link that lives as long as the project.

@@ -40,7 +40,11 @@ pub(crate) fn closure(nix: &Nix, roots: &[StorePath]) -> Result<Vec<ClosurePath>
     let mut command = nix.command(&["path-info", "--json", "--recursive"]);
     command.args(roots.iter().map(ToString::to_string));
     let output = nix.run(&mut command).map_err(|source| PathInfoError::Ask {
-        roots: roots.iter().map(StorePath::base_name).collect::<Vec<_>>().join(", "),
+        roots: roots
+            .iter()
+            .map(StorePath::base_name)
+            .collect::<Vec<_>>()
+            .join(", "),
         source,
     })?;
     parse(&output.stdout)
@@ -71,7 +75,12 @@ fn parse(bytes: &[u8]) -> Result<Vec<ClosurePath>, PathInfoError> {
             .collect::<Result<Vec<_>, _>>()?;
         references.sort();
         references.dedup();
-        let one = ClosurePath { path: path.clone(), nar_hash, nar_size: info.nar_size, references };
+        let one = ClosurePath {
+            path: path.clone(),
+            nar_hash,
+            nar_size: info.nar_size,
+            references,
+        };
         paths.insert(path, one);
     }
     Ok(paths.into_values().collect())
@@ -97,7 +106,11 @@ fn entries(value: Value) -> Result<Vec<(String, Value)>, String> {
 }
 
 fn read_path(name: &str) -> Option<StorePath> {
-    if name.starts_with('/') { name.parse().ok() } else { StorePath::from_base_name(name).ok() }
+    if name.starts_with('/') {
+        name.parse().ok()
+    } else {
+        StorePath::from_base_name(name).ok()
+    }
 }
 
 /// A text in SRI form or with `sha256:`, or an object with algorithm, format and digits.
@@ -137,7 +150,10 @@ mod tests {
         let shapes = [
             format!(r#"[{{"path": "{PATH}", {info}}}]"#),
             format!(r#"{{"{PATH}": {{{info}}}}}"#),
-            format!(r#"{{"info": {{"{}": {{{split}}}}}, "version": 2, "storeDir": "/nix/store"}}"#, base()),
+            format!(
+                r#"{{"info": {{"{}": {{{split}}}}}, "version": 2, "storeDir": "/nix/store"}}"#,
+                base()
+            ),
         ];
         for shape in shapes {
             let paths = parse(shape.as_bytes()).unwrap();

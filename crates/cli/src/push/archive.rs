@@ -51,7 +51,9 @@ pub(super) enum ArchiveError {
         source: io::Error,
     },
     /// The machine has other bytes than the lock says.
-    #[error("{path} on this machine has the NAR hash {found}, but the lock says {wanted}: it was changed after it was made; repair it with `nix store repair`")]
+    #[error(
+        "{path} on this machine has the NAR hash {found}, but the lock says {wanted}: it was changed after it was made; repair it with `nix store repair`"
+    )]
     Changed {
         /// The store path.
         path: String,
@@ -66,27 +68,54 @@ impl Archive {
     /// Archives a store path of this machine.
     pub(super) fn make(path: &ClosurePath) -> Result<Self, ArchiveError> {
         let name = || path.path.to_string();
-        let write = |source| ArchiveError::Write { path: name(), source };
-        let file = tempfile::Builder::new().prefix("nival-push-").suffix(".nar.zst").tempfile().map_err(write)?;
+        let write = |source| ArchiveError::Write {
+            path: name(),
+            source,
+        };
+        let file = tempfile::Builder::new()
+            .prefix("nival-push-")
+            .suffix(".nar.zst")
+            .tempfile()
+            .map_err(write)?;
         let encoder = zstd::Encoder::new(HashingWriter::new(file), LEVEL).map_err(write)?;
-        let packed = write_nar(Path::new(&name()), HashingWriter::new(encoder))
-            .map_err(|source| ArchiveError::Pack { path: name(), source })?;
+        let packed =
+            write_nar(Path::new(&name()), HashingWriter::new(encoder)).map_err(|source| {
+                ArchiveError::Pack {
+                    path: name(),
+                    source,
+                }
+            })?;
         let (nar_hash, nar_size, encoder) = packed.finish();
         if nar_hash != path.nar_hash || nar_size != path.nar_size {
             let (found, wanted) = (nar_hash.to_sri(), path.nar_hash.to_sri());
-            return Err(ArchiveError::Changed { path: name(), found, wanted });
+            return Err(ArchiveError::Changed {
+                path: name(),
+                found,
+                wanted,
+            });
         }
         let (hash, size, mut file) = encoder.finish().map_err(write)?.finish();
         // Read back from the file: the listing is of the very bytes that go out.
         file.rewind().map_err(write)?;
         let decoder = zstd::Decoder::new(&mut file).map_err(write)?;
-        let listing = Listing::from_reader(decoder).map_err(|error| write(io::Error::other(error)))?;
-        Ok(Self { path: path.clone(), file, hash, size, listing: listing.to_json().ok() })
+        let listing =
+            Listing::from_reader(decoder).map_err(|error| write(io::Error::other(error)))?;
+        Ok(Self {
+            path: path.clone(),
+            file,
+            hash,
+            size,
+            listing: listing.to_json().ok(),
+        })
     }
 
     /// Returns the archive's place in a binary cache.
     pub(super) fn url(&self) -> String {
-        format!("nar/{}{}", self.hash.digest_nix32(), Compression::Zstd.extension())
+        format!(
+            "nar/{}{}",
+            self.hash.digest_nix32(),
+            Compression::Zstd.extension()
+        )
     }
 
     /// Returns the narinfo, signed.

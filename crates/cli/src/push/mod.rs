@@ -84,7 +84,11 @@ pub(crate) async fn push(context: &Context, order: &Order<'_>) -> Outcome<Pushed
 impl Push<'_> {
     async fn run(&self) -> Outcome<Pushed> {
         let name = self.order.environment;
-        let content = Content { manifest: &self.order.manifest, lock: self.order.lock, systems: &self.order.systems };
+        let content = Content {
+            manifest: &self.order.manifest,
+            lock: self.order.lock,
+            systems: &self.order.systems,
+        };
         let mut present = self.environment().await?;
         if let Some(done) = self.already_there(&present, &content).await? {
             return Ok(done);
@@ -97,11 +101,17 @@ impl Push<'_> {
             let head = present.as_ref().and_then(|present| present.head);
             match self.publish(&content, head).await {
                 Ok(generation) => break generation,
-                Err(error) if error.hub_code() == Some(ErrorCode::ParentIsNotHead) && !tried_before => {
+                Err(error)
+                    if error.hub_code() == Some(ErrorCode::ParentIsNotHead) && !tried_before =>
+                {
                     tried_before = true;
                     present = self.environment().await?;
                     if let Some(done) = self.already_there(&present, &content).await? {
-                        return Ok(Pushed { paths: uploaded.paths, bytes: uploaded.bytes, ..done });
+                        return Ok(Pushed {
+                            paths: uploaded.paths,
+                            bytes: uploaded.bytes,
+                            ..done
+                        });
                     }
                     let now = present.as_ref().and_then(|present| present.head);
                     let now = now.map_or(0, |head| head.number);
@@ -114,7 +124,13 @@ impl Push<'_> {
         };
         self.make_live(present.as_ref(), generation).await?;
         let Uploaded { paths, bytes } = uploaded;
-        Ok(Pushed { generation, is_new: true, moved: true, paths, bytes })
+        Ok(Pushed {
+            generation,
+            is_new: true,
+            moved: true,
+            paths,
+            bytes,
+        })
     }
 
     async fn environment(&self) -> Outcome<Option<Environment>> {
@@ -131,8 +147,16 @@ impl Push<'_> {
         present: &Option<Environment>,
         content: &Content<'_>,
     ) -> Outcome<Option<Pushed>> {
-        let Some(present) = present else { return Ok(None) };
-        let done = |generation, moved| Pushed { generation, is_new: false, moved, paths: 0, bytes: 0 };
+        let Some(present) = present else {
+            return Ok(None);
+        };
+        let done = |generation, moved| Pushed {
+            generation,
+            is_new: false,
+            moved,
+            paths: 0,
+            bytes: 0,
+        };
         if let Some(live) = present.live
             && self.has_content(live, content).await?
         {
@@ -160,7 +184,10 @@ impl Push<'_> {
             Err(error) if error.hub_error().is_some() => Err(error),
             Err(error) => {
                 // Somebody else's work may lie below one's own; it only cannot be "the same already".
-                self.context.printer.warn(format!("{reference} is not trusted here: {}", error.lines().join(": ")));
+                self.context.printer.warn(format!(
+                    "{reference} is not trusted here: {}",
+                    error.lines().join(": ")
+                ));
                 Ok(false)
             }
         }
@@ -170,10 +197,15 @@ impl Push<'_> {
         let visibility = match present {
             None if self.order.public => Visibility::Public,
             None => Visibility::Private,
-            Some(present) if self.order.public && present.visibility == Visibility::Private => Visibility::Public,
+            Some(present) if self.order.public && present.visibility == Visibility::Private => {
+                Visibility::Public
+            }
             Some(_) => return Ok(()),
         };
-        self.hub.client.put_environment(self.order.environment, &PutEnvironment { visibility }).await?;
+        self.hub
+            .client
+            .put_environment(self.order.environment, &PutEnvironment { visibility })
+            .await?;
         Ok(())
     }
 
@@ -187,13 +219,24 @@ impl Push<'_> {
             }
         }
         let owner = self.order.environment.owner();
-        upload(self.context, &self.patient, owner, &self.key, &paths, &environments)
-            .await
-            .doing(|| format!("cannot upload to the cache of {owner}"))
+        upload(
+            self.context,
+            &self.patient,
+            owner,
+            &self.key,
+            &paths,
+            &environments,
+        )
+        .await
+        .doing(|| format!("cannot upload to the cache of {owner}"))
     }
 
     /// Uploads the documents, then the record that names them.
-    async fn publish(&self, content: &Content<'_>, head: Option<GenerationId>) -> Outcome<GenerationId> {
+    async fn publish(
+        &self,
+        content: &Content<'_>,
+        head: Option<GenerationId>,
+    ) -> Outcome<GenerationId> {
         let name = self.order.environment;
         let draft = Draft {
             environment: name,
@@ -213,7 +256,10 @@ impl Push<'_> {
         generation.check(name, None)?;
         let signed = Signed::new(&generation, &self.key)?;
         self.patient.post_generation(name, &signed).await?;
-        Ok(GenerationId { number: generation.number, digest: signed.digest() })
+        Ok(GenerationId {
+            number: generation.number,
+            digest: signed.digest(),
+        })
     }
 
     async fn make_live(&self, present: Option<&Environment>, generation: GenerationId) -> Outcome {

@@ -68,7 +68,10 @@ impl Draft<'_> {
                 created: &self.created,
                 tool_version: env!("CARGO_PKG_VERSION"),
             };
-            let made = [(CYCLONEDX_FORMAT, cyclonedx(&input)), (SPDX_FORMAT, spdx(&input))];
+            let made = [
+                (CYCLONEDX_FORMAT, cyclonedx(&input)),
+                (SPDX_FORMAT, spdx(&input)),
+            ];
             let sboms = made
                 .into_iter()
                 .map(|(format, text)| {

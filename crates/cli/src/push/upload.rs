@@ -42,7 +42,10 @@ pub(super) async fn upload(
 ) -> Outcome<Uploaded> {
     let asked = paths
         .values()
-        .map(|one| PathAndHash { path: one.path.clone(), nar_hash: one.nar_hash.clone() })
+        .map(|one| PathAndHash {
+            path: one.path.clone(),
+            nar_hash: one.nar_hash.clone(),
+        })
         .collect();
     let answer = hub.missing(owner, &MissingRequest { paths: asked }).await?;
     if let Some(path) = answer.different.first() {
@@ -58,12 +61,16 @@ pub(super) async fn upload(
             .hint(format!("nix-store --delete {path}, then nival upgrade with {} in `substituters`", hub.cache_url(owner))));
     }
     let missing: BTreeSet<StorePath> = answer.missing.into_iter().collect();
-    let order: Vec<&ClosurePath> =
-        references_first(paths).into_iter().filter(|one| missing.contains(&one.path)).collect();
+    let order: Vec<&ClosurePath> = references_first(paths)
+        .into_iter()
+        .filter(|one| missing.contains(&one.path))
+        .collect();
     let total = order.iter().map(|one| one.nar_size).sum();
     if !order.is_empty() {
         let what = count(order.len(), "store path", "store paths");
-        context.printer.say(format!("Uploading {what} ({} unpacked).", bytes(total)));
+        context
+            .printer
+            .say(format!("Uploading {what} ({} unpacked).", bytes(total)));
     }
     let progress = Progress::bytes(context.printer, "uploading", total);
     let archives = futures::stream::iter(order.into_iter().cloned())
@@ -85,10 +92,15 @@ pub(super) async fn upload(
                 if let Some(listing) = &archive.listing {
                     put(hub, owner, &format!("{hash}.ls"), listing.clone()).await?;
                 }
-                let info = archive.narinfo(key, environments.contains(path)).to_string();
+                let info = archive
+                    .narinfo(key, environments.contains(path))
+                    .to_string();
                 put(hub, owner, &format!("{hash}.narinfo"), info).await?;
                 progress.add(archive.path.nar_size);
-                Ok(Uploaded { paths: done.paths + 1, bytes: done.bytes + archive.size })
+                Ok(Uploaded {
+                    paths: done.paths + 1,
+                    bytes: done.bytes + archive.size,
+                })
             }
         })
         .await
@@ -102,13 +114,20 @@ async fn put_archive(hub: &HubClient, owner: &str, archive: &Archive) -> Outcome
             Ok(file) => reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10)),
             Err(error) => return Err(error.into()),
         };
-        hub.put_cache_file(owner, &url, body).await.map_err(CommandError::from)
+        hub.put_cache_file(owner, &url, body)
+            .await
+            .map_err(CommandError::from)
     })
     .await
 }
 
 async fn put(hub: &HubClient, owner: &str, file: &str, text: String) -> Outcome {
-    retrying(|| async { hub.put_cache_file(owner, file, text.clone()).await.map_err(CommandError::from) }).await
+    retrying(|| async {
+        hub.put_cache_file(owner, file, text.clone())
+            .await
+            .map_err(CommandError::from)
+    })
+    .await
 }
 
 /// Tries again after what may pass by itself.
@@ -144,7 +163,11 @@ fn references_first(paths: &BTreeMap<StorePath, ClosurePath>) -> Vec<&ClosurePat
             }
             stack.push((one, true));
             let below = one.references.iter().filter_map(|path| paths.get(path));
-            stack.extend(below.filter(|one| !done.contains(&one.path)).map(|one| (one, false)));
+            stack.extend(
+                below
+                    .filter(|one| !done.contains(&one.path))
+                    .map(|one| (one, false)),
+            );
         }
     }
     order
@@ -175,8 +198,14 @@ mod tests {
                 (path(*letter), one)
             })
             .collect();
-        let order: Vec<String> = references_first(&paths).iter().map(|one| one.path.to_string()).collect();
-        let expected: Vec<String> = "dcba".chars().map(|letter| path(letter).to_string()).collect();
+        let order: Vec<String> = references_first(&paths)
+            .iter()
+            .map(|one| one.path.to_string())
+            .collect();
+        let expected: Vec<String> = "dcba"
+            .chars()
+            .map(|letter| path(letter).to_string())
+            .collect();
         assert_eq!(order, expected);
     }
 }

@@ -39,7 +39,10 @@ impl Shell {
         variables: &[(String, String)],
         profile: &Profile,
     ) -> io::Result<Self> {
-        let base = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or(program);
+        let base = Path::new(program)
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or(program);
         let kind = match base {
             "bash" => Kind::Bash,
             "zsh" => Kind::Zsh,
@@ -48,7 +51,10 @@ impl Shell {
         };
         let plain = || vec![program.to_owned()];
         if kind == Kind::Other {
-            return Ok(Self { command: plain(), variables: Vec::new() });
+            return Ok(Self {
+                command: plain(),
+                variables: Vec::new(),
+            });
         }
         let folder = folder.join("shell");
         fs_err::create_dir_all(&folder)?;
@@ -70,7 +76,11 @@ impl Shell {
                 variables: vec![("ZDOTDIR".to_owned(), folder.display().to_string())],
             },
             Kind::Fish | Kind::Other => Self {
-                command: vec![program.to_owned(), "--init-command".into(), format!("source {}", quoted(&shown))],
+                command: vec![
+                    program.to_owned(),
+                    "--init-command".into(),
+                    format!("source {}", quoted(&shown)),
+                ],
                 variables: Vec::new(),
             },
         })
@@ -119,7 +129,11 @@ impl Kind {
 /// fish keeps search paths as lists.
 fn fish_value(name: &str, value: &str) -> String {
     if name == "PATH" {
-        return value.split(':').map(fish_quoted).collect::<Vec<_>>().join(" ");
+        return value
+            .split(':')
+            .map(fish_quoted)
+            .collect::<Vec<_>>()
+            .join(" ");
     }
     fish_quoted(value)
 }
@@ -140,10 +154,16 @@ mod tests {
 
     #[test]
     fn the_environment_comes_after_the_users_own_start_file() {
-        let profile = Profile { common: Some("echo common".into()), ..Profile::default() };
+        let profile = Profile {
+            common: Some("echo common".into()),
+            ..Profile::default()
+        };
         let variables = [("PATH".to_owned(), "/a b:it's".to_owned())];
         let text = Kind::Bash.start_file("app", &variables, &profile);
-        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is missing in {text}"));
+        let at = |part: &str| {
+            text.find(part)
+                .unwrap_or_else(|| panic!("{part} is missing in {text}"))
+        };
         assert!(at("~/.bashrc") < at("export PATH='/a b:it'\\''s'"));
         assert!(at("export PATH") < at("echo common"));
         assert!(at("echo common") < at("PS1='[app] '"));

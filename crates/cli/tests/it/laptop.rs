@@ -22,7 +22,10 @@ impl Laptop {
         let program = shared.join("nival");
         fs_err::copy(NIVAL, &program).unwrap();
         fs_err::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-        let laptop = Self { machine, _world: world };
+        let laptop = Self {
+            machine,
+            _world: world,
+        };
         laptop.configure(&["r2", "r1"]);
         laptop.well("mkdir ~/app && cd ~/app && nival init");
         laptop
@@ -32,22 +35,32 @@ impl Laptop {
     fn configure(&self, revisions: &[&str]) {
         let list: Vec<String> = revisions
             .iter()
-            .map(|name| format!("{{ name = \"{name}\", path = \"{}\" }}", setup::revision(name).display()))
+            .map(|name| {
+                format!(
+                    "{{ name = \"{name}\", path = \"{}\" }}",
+                    setup::revision(name).display()
+                )
+            })
             .collect();
         let text = format!("[catalog]\nrevisions = [{}]\n", list.join(", "));
         let staged = self.machine.shared().join("config.toml");
         fs_err::write(&staged, text).unwrap();
-        self.well(&format!("mkdir -p ~/.config/nival && cp {} ~/.config/nival/", staged.display()));
+        self.well(&format!(
+            "mkdir -p ~/.config/nival && cp {} ~/.config/nival/",
+            staged.display()
+        ));
     }
 
     fn shell(&self, script: &str) -> Result<String, Failure> {
         let folder = self.machine.shared();
-        self.machine.shell(&format!("export PATH={}:$PATH; {script}", folder.display()))
+        self.machine
+            .shell(&format!("export PATH={}:$PATH; {script}", folder.display()))
     }
 
     #[track_caller]
     fn well(&self, script: &str) -> String {
-        self.shell(script).unwrap_or_else(|error| panic!("`{script}`: {error}"))
+        self.shell(script)
+            .unwrap_or_else(|error| panic!("`{script}`: {error}"))
     }
 
     /// Runs a script that must fail, and returns what was said.
@@ -68,7 +81,8 @@ impl Laptop {
 }
 
 /// The state of manifest and lock, as one text.
-const STATE: &str = "cat ~/app/.nival/manifest.toml; cat ~/app/.nival/manifest.lock 2>/dev/null || true";
+const STATE: &str =
+    "cat ~/app/.nival/manifest.toml; cat ~/app/.nival/manifest.lock 2>/dev/null || true";
 
 #[test]
 fn install_lock_and_activate_tell_one_story() {
@@ -79,19 +93,39 @@ fn install_lock_and_activate_tell_one_story() {
     let here = &lock["systems"]["x86_64-linux"];
     let environment = here["environment"]["path"].as_str().unwrap().to_owned();
     let closure = here["environment"]["closure"].as_array().unwrap();
-    assert!(closure.iter().any(|one| one["path"] == environment.as_str()));
-    assert!(closure.iter().all(|one| one["narHash"].as_str().unwrap().starts_with("sha256-")));
+    assert!(
+        closure
+            .iter()
+            .any(|one| one["path"] == environment.as_str())
+    );
+    assert!(
+        closure
+            .iter()
+            .all(|one| one["narHash"].as_str().unwrap().starts_with("sha256-"))
+    );
     let other = &lock["systems"]["aarch64-linux"];
     assert_eq!(other["packages"].as_array().unwrap().len(), 2);
 
-    let version = laptop.well("cd ~/app && nival activate -- python3 -c 'import numpy; print(numpy.__version__)'");
-    assert!(version.trim().chars().next().unwrap().is_ascii_digit(), "{version}");
+    let version = laptop
+        .well("cd ~/app && nival activate -- python3 -c 'import numpy; print(numpy.__version__)'");
+    assert!(
+        version.trim().chars().next().unwrap().is_ascii_digit(),
+        "{version}"
+    );
     // Nix knows the environment, keeps it, and finds its bytes right.
-    laptop.well(&format!("nix store verify --no-trust {environment} && nix store gc && test -e {environment}"));
+    laptop.well(&format!(
+        "nix store verify --no-trust {environment} && nix store gc && test -e {environment}"
+    ));
     laptop.well("cd ~/app && nival verify");
 
-    let listed: Value = serde_json::from_str(&laptop.well("cd ~/app && nival list --json")).unwrap();
-    let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["install-id"].as_str().unwrap()).collect();
+    let listed: Value =
+        serde_json::from_str(&laptop.well("cd ~/app && nival list --json")).unwrap();
+    let ids: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["install-id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids, ["numpy", "python3"]);
 }
 
@@ -105,12 +139,19 @@ fn a_command_ends_as_itself_and_its_output_is_its_own() {
         [options]\nsystems = [\"x86_64-linux\"]\n";
     let staged = laptop.machine.shared().join("manifest.toml");
     fs_err::write(&staged, manifest).unwrap();
-    laptop.well(&format!("cp {} ~/app/.nival/ && cd ~/app && nival lock", staged.display()));
-    let out = laptop.well("cd ~/app && USER=ann nival activate -- bash -c 'echo $FROM_HOOK $GREETING'");
+    laptop.well(&format!(
+        "cp {} ~/app/.nival/ && cd ~/app && nival lock",
+        staged.display()
+    ));
+    let out =
+        laptop.well("cd ~/app && USER=ann nival activate -- bash -c 'echo $FROM_HOOK $GREETING'");
     assert_eq!(out, "yes hello ann\n");
     let code = laptop.well("cd ~/app && { nival activate -- bash -c 'exit 7' && :; } || echo $?");
     assert_eq!(code.trim(), "7");
-    laptop.badly("cd ~/app && nival activate -- no-such-command", &["no-such-command", "nival list"]);
+    laptop.badly(
+        "cd ~/app && nival activate -- no-such-command",
+        &["no-such-command", "nival list"],
+    );
     let printed = laptop.well("cd ~/app && nival activate --print");
     assert!(printed.contains("export GREETING="), "{printed}");
     laptop.well("cd ~/app && sed -i 's/echo from the hook/false; exit 3/' .nival/manifest.toml");
@@ -124,8 +165,14 @@ fn a_refused_change_changes_nothing() {
     laptop.well("cd ~/app && nival install bash");
     let before = laptop.well(STATE);
     laptop.badly("cd ~/app && nival install pyhton3", &["pyhton3", "python3"]);
-    laptop.badly("cd ~/app && nival install conflict-a conflict-b", &["conflict-a", "conflict-b", "bin/clash"]);
-    laptop.badly("cd ~/app && nival install only-x86", &["only-x86", "aarch64-linux", "systems"]);
+    laptop.badly(
+        "cd ~/app && nival install conflict-a conflict-b",
+        &["conflict-a", "conflict-b", "bin/clash"],
+    );
+    laptop.badly(
+        "cd ~/app && nival install only-x86",
+        &["only-x86", "aarch64-linux", "systems"],
+    );
     laptop.badly("cd ~/app && nival install 'jq;rm'", &["jq;rm"]);
     laptop.badly("cd ~/app && nival install jq@^99", &["jq", "99"]);
     laptop.badly("cd ~/app && nival uninstall jq", &["jq"]);
@@ -151,7 +198,9 @@ fn the_same_manifest_gives_the_same_lock_anywhere() {
     require!(root, setup);
     let laptop = Laptop::new();
     laptop.well("cd ~/app && nival install jq && nival uninstall jq && nival install jq redis");
-    laptop.well("mkdir -p /tmp/else/where/.nival && cp ~/app/.nival/manifest.toml /tmp/else/where/.nival/");
+    laptop.well(
+        "mkdir -p /tmp/else/where/.nival && cp ~/app/.nival/manifest.toml /tmp/else/where/.nival/",
+    );
     laptop.well("cd /tmp/else/where && TZ=Asia/Tokyo USER=somebody nival lock");
     assert_eq!(laptop.lock("~/app"), laptop.lock("/tmp/else/where"));
 }
@@ -170,5 +219,8 @@ fn a_lock_from_git_is_activated_without_evaluating() {
     }
     // No package set at all: what the lock names is fetched from the cache.
     other.well("printf '[catalog]\\nrevisions = []\\n' > ~/.config/nival/config.toml");
-    assert_eq!(other.well("cd ~/app && nival activate -- jq -n 1+1").trim(), "2");
+    assert_eq!(
+        other.well("cd ~/app && nival activate -- jq -n 1+1").trim(),
+        "2"
+    );
 }

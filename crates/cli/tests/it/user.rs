@@ -20,7 +20,9 @@ pub(crate) struct Done {
 
 impl User {
     pub(crate) fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -44,11 +46,21 @@ impl User {
         self.types_with(folder, arguments, &[])
     }
 
-    pub(crate) fn types_with(&self, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Done {
+    pub(crate) fn types_with(
+        &self,
+        folder: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Done {
         let mut command = Command::new(NIVAL);
         command.args(arguments).current_dir(folder).env_clear();
-        command.env("HOME", self.home()).env("PATH", "/usr/bin:/bin");
-        command.env("NIVAL_SYSTEM_CONFIG", self.home().join("no-such-system-config"));
+        command
+            .env("HOME", self.home())
+            .env("PATH", "/usr/bin:/bin");
+        command.env(
+            "NIVAL_SYSTEM_CONFIG",
+            self.home().join("no-such-system-config"),
+        );
         command.envs(variables.iter().copied());
         Done::of(&command.output().unwrap())
     }
@@ -75,7 +87,11 @@ impl Done {
     pub(crate) fn badly(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}{}", self.data, self.talk);
         for part in parts {
-            assert!(self.talk.contains(part), "{part:?} is missing in: {}", self.talk);
+            assert!(
+                self.talk.contains(part),
+                "{part:?} is missing in: {}",
+                self.talk
+            );
         }
         self
     }
