@@ -118,6 +118,8 @@ pub fn builder_nix_configuration() -> String {
         "substituters =".to_owned(),
         "flake-registry =".to_owned(),
         "max-jobs = auto".to_owned(),
+        // What a crash of the machine breaks here is built again.
+        "fsync-metadata = false".to_owned(),
     ]
     .join("\n")
 }

@@ -27,7 +27,8 @@ pub(super) struct Package {
 
 impl Apt {
     /// Makes the state for a suite below `scratch` and fetches the suite's index.
-    pub(super) fn open(scratch: &Path, suite: &'static str) -> Result<Self> {
+    /// What comes with it must be signed by a key of `keyring`.
+    pub(super) fn open(scratch: &Path, suite: &'static str, keyring: &Path) -> Result<Self> {
         // Its own folder each time: two states of one suite may be at work at once.
         let own = tempfile::Builder::new()
             .prefix("apt-")
@@ -38,8 +39,9 @@ impl Apt {
         }
         let source = format!(
             "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\n\
-             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
-            mirror()?
+             Signed-By: {}\n",
+            mirror()?,
+            keyring.display()
         );
         fs::write(state.join("sources/suite.sources"), source)?;
         let text = format!(

@@ -120,7 +120,7 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
     steps.run("node", inputs, |folder| {
         let bin = folder.join("bin");
         fs::create_dir(&bin)?;
-        let go = toolchain(steps)?;
+        let go = toolchain(steps, tools)?;
         node.iter()
             .try_for_each(|programs| programs.build(&go, steps, tools, &bin))?;
         fs::copy(tools.busybox(), bin.join("busybox"))?;
@@ -128,7 +128,7 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
     })?;
     steps.run("cni", CNI.inputs(Inputs::of_recipe(1)), |folder| {
         fs::create_dir(folder.join("bin"))?;
-        CNI.build(&toolchain(steps)?, steps, tools, &folder.join("bin"))
+        CNI.build(&toolchain(steps, tools)?, steps, tools, &folder.join("bin"))
     })
 }
 
@@ -146,7 +146,7 @@ fn seccomp_flags(folder: &Path, seccomp: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the machine's Go where it is new enough, else brings one.
-fn toolchain(steps: &Steps) -> Result<PathBuf> {
+fn toolchain(steps: &Steps, tools: &Tools) -> Result<PathBuf> {
     let mut command = Command::new("go");
     command
         .args(["env", "GOVERSION"])
@@ -160,7 +160,7 @@ fn toolchain(steps: &Steps) -> Result<PathBuf> {
         }
     }
     steps.run("go", Inputs::of_recipe(1), |folder| {
-        bring_toolchain(steps, folder)
+        bring_toolchain(steps, tools, folder)
     })?;
     let mut roots: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(steps.setup().join("go/usr/lib"))? {
@@ -172,8 +172,8 @@ fn toolchain(steps: &Steps) -> Result<PathBuf> {
         .context("the package of Go has no program bin/go")
 }
 
-fn bring_toolchain(steps: &Steps, folder: &Path) -> Result<()> {
-    let apt = Apt::open(&steps.scratch(), "sid")?;
+fn bring_toolchain(steps: &Steps, tools: &Tools, folder: &Path) -> Result<()> {
+    let apt = Apt::open(&steps.scratch(), "sid", &tools.keyring())?;
     let names = apt.names(r"^golang-1\.[0-9]+-go$")?;
     let version = |name: &String| parse_version(name.strip_prefix("golang-")?.strip_suffix("-go")?);
     let versions = names

@@ -34,7 +34,7 @@ fn fill(
     fresh: &Path,
     target: &Path,
 ) -> Result<()> {
-    let apt = Apt::open(&steps.scratch(), suite)?;
+    let apt = Apt::open(&steps.scratch(), suite, &tools.keyring())?;
     let closure = apt.closure(&["nix-bin"])?;
     let debs = steps.scratch().join(format!("debs-{suite}"));
     fs::create_dir_all(&debs)?;

@@ -26,7 +26,7 @@ const SHARED_FILES: &[&str] = &["default.nix", "everything.nix"];
 /// Brings the package set: sources, expressions, signed caches.
 pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/packages");
-    debs::bring(steps, &source)?;
+    debs::bring(steps, tools, &source)?;
     for revision in REVISIONS {
         let files = files_of(&source, revision)?;
         let mut inputs =
@@ -123,7 +123,14 @@ fn caches(steps: &Steps, key: &Path) -> Result<()> {
         add_sources(steps)?;
         let mut paths = Vec::new();
         for revision in REVISIONS {
-            paths.extend(build(steps, revision, "everything.nix", &[])?);
+            let begun = Instant::now();
+            let built = build(steps, revision, "everything.nix", &[])?;
+            say(&format!(
+                "{revision}: {} packages built in {:.1?}",
+                built.len(),
+                begun.elapsed()
+            ));
+            paths.extend(built);
         }
         paths.sort();
         paths.dedup();
@@ -151,24 +158,13 @@ fn add_sources(steps: &Steps) -> Result<()> {
 
 /// Builds attributes of a revision's file, or all of it, and returns the store paths.
 fn build(steps: &Steps, revision: &str, file: &str, attributes: &[&str]) -> Result<Vec<String>> {
-    let begun = Instant::now();
-    let file = steps
-        .setup()
-        .join("packages/revisions")
-        .join(revision)
-        .join(file);
+    let revisions = steps.setup().join("packages/revisions");
     let mut command = namespace::with_nix("nix")?;
     command
         .args(["build", "--no-link", "--print-out-paths", "--file"])
-        .arg(file);
+        .arg(revisions.join(revision).join(file));
     let text = output_of(command.args(attributes))?;
-    let paths: Vec<String> = text.lines().map(str::to_owned).collect();
-    say(&format!(
-        "{revision}: {} paths built in {:.1?}",
-        paths.len(),
-        begun.elapsed()
-    ));
-    Ok(paths)
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// Copies the closures of paths into a signed binary cache.

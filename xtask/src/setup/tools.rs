@@ -12,8 +12,12 @@ use super::step::{Inputs, Steps};
 /// The suite that the tools and the test packages come from: the oldest that is to be worked on.
 pub(super) const SUITE: &str = "bookworm";
 
+/// The Debian keys that this machine trusts.
+const MACHINE_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 const PACKAGES: &[&str] = &[
     "busybox-static",
+    "debian-archive-keyring",
     "libc6",
     "libgcc-s1",
     "libseccomp-dev",
@@ -37,7 +41,7 @@ pub(super) struct Tools(PathBuf);
 impl Tools {
     /// Brings the tools into the set-up folder.
     pub(super) fn bring(steps: &Steps) -> Result<Self> {
-        let inputs = Inputs::of_recipe(1).with(SUITE).with(PACKAGES.join(" "));
+        let inputs = Inputs::of_recipe(2).with(SUITE).with(PACKAGES.join(" "));
         steps.run("tools", inputs, |folder| fill(steps, folder))?;
         Ok(Self(steps.setup().join("tools")))
     }
@@ -50,6 +54,11 @@ impl Tools {
     /// Returns the folder with the headers and the static library of libseccomp.
     pub(super) fn seccomp(&self) -> PathBuf {
         self.0.join("seccomp")
+    }
+
+    /// Returns the newest keys that the machine's keys vouch for: newer suites may be signed by no older ones.
+    pub(super) fn keyring(&self) -> PathBuf {
+        self.0.join("keyring.gpg")
     }
 
     pub(super) fn busybox(&self) -> PathBuf {
@@ -80,7 +89,7 @@ impl Tools {
 
 fn fill(steps: &Steps, folder: &Path) -> Result<()> {
     let scratch = steps.scratch().join("tools-unpacked");
-    let apt = Apt::open(&steps.scratch(), SUITE)?;
+    let apt = Apt::open(&steps.scratch(), SUITE, Path::new(MACHINE_KEYRING))?;
     let packages = apt.describe(PACKAGES)?;
     apt.download(packages.values(), &steps.scratch())?;
     for package in packages.values() {

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::setup::apt::{Apt, Package};
 use crate::setup::step::{Inputs, Steps};
-use crate::setup::tools::SUITE;
+use crate::setup::tools::{SUITE, Tools};
 
 /// What every other package needs, and which therefore needs nothing: its own dependencies lead back to it.
 const LIBC: &str = "libc6";
 
 /// Downloads the packages with all that they need, and writes `debs.json` beside them.
-pub(super) fn bring(steps: &Steps, source: &Path) -> Result<()> {
+pub(super) fn bring(steps: &Steps, tools: &Tools, source: &Path) -> Result<()> {
     let roots = fs::read_to_string(source.join("debian-packages.txt"))?;
     let left_out = fs::read_to_string(source.join("dependencies-left-out.txt"))?;
     let inputs = Inputs::of_recipe(1)
@@ -23,7 +23,7 @@ pub(super) fn bring(steps: &Steps, source: &Path) -> Result<()> {
         .with(&roots)
         .with(&left_out);
     steps.run("packages/debs", inputs, |folder| {
-        let apt = Apt::open(&steps.scratch(), SUITE)?;
+        let apt = Apt::open(&steps.scratch(), SUITE, &tools.keyring())?;
         let roots = names(&roots);
         let available = apt.closure(&roots)?;
         let graph = graph(&available, &roots, &names(&left_out).into_iter().collect())?;
