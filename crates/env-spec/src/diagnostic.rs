@@ -30,7 +30,9 @@ impl Diagnostic {
         let start = floor(text, range.start);
         let end = floor(text, range.end.max(range.start));
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        let line_end = text[start..]
+            .find('\n')
+            .map_or(text.len(), |newline| start + newline);
         let line = text[line_start..line_end].trim_end_matches('\r');
         let characters = text[start..end.clamp(start, line_end)].chars().count();
         Self {
@@ -56,12 +58,19 @@ impl Diagnostic {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let column = self.column.min(LONGEST_SNIPPET + 1);
-        let length = self.length.min((LONGEST_SNIPPET + 2).saturating_sub(column)).max(1);
+        let length = self
+            .length
+            .min((LONGEST_SNIPPET + 2).saturating_sub(column))
+            .max(1);
         let mut text = format!("{file}:{}:{}: {}\n", self.line, self.column, self.message);
         let indent = " ".repeat(column - 1);
         let carets = "^".repeat(length);
-        write!(text, "{margin} |\n{number} | {}\n{margin} | {indent}{carets}", self.snippet)
-            .expect("a String takes every write");
+        write!(
+            text,
+            "{margin} |\n{number} | {}\n{margin} | {indent}{carets}",
+            self.snippet
+        )
+        .expect("a String takes every write");
         if let Some(help) = &self.help {
             write!(text, "\n{margin} = help: {help}").expect("a String takes every write");
         }
@@ -101,7 +110,9 @@ fn distance(left: &str, right: &str) -> usize {
     for (i, one) in left.iter().enumerate() {
         let mut next = vec![i + 1];
         for (j, other) in right.iter().enumerate() {
-            let mut cost = (row[j] + usize::from(one != other)).min(row[j + 1] + 1).min(next[j] + 1);
+            let mut cost = (row[j] + usize::from(one != other))
+                .min(row[j + 1] + 1)
+                .min(next[j] + 1);
             if i > 0 && j > 0 && left[i - 1] == *other && *one == right[j - 1] {
                 cost = cost.min(before[j - 1] + 1);
             }
@@ -114,7 +125,17 @@ fn distance(left: &str, right: &str) -> usize {
 
 /// Tabs would shift the underline, control characters could rewrite a terminal.
 fn visible(line: &str) -> String {
-    line.chars().map(|one| if one == '\t' { ' ' } else if one.is_control() { '\u{fffd}' } else { one }).collect()
+    line.chars()
+        .map(|one| {
+            if one == '\t' {
+                ' '
+            } else if one.is_control() {
+                '\u{fffd}'
+            } else {
+                one
+            }
+        })
+        .collect()
 }
 
 fn floor(text: &str, index: usize) -> usize {
@@ -129,7 +150,8 @@ mod tests {
     fn the_place_is_counted_in_characters_and_underlined() {
         let text = "a = 1\nüb = 2\nc";
         let start = text.find('b').unwrap();
-        let found = Diagnostic::at(text, &(start..start + 1), "unknown key b").with_help("remove it");
+        let found =
+            Diagnostic::at(text, &(start..start + 1), "unknown key b").with_help("remove it");
         assert_eq!((found.line, found.column, found.length), (2, 2, 1));
         assert_eq!(
             found.render("manifest.toml"),
@@ -150,7 +172,10 @@ mod tests {
 
     #[test]
     fn near_names_are_found_and_far_ones_are_not() {
-        assert_eq!(nearest("pkg-pth", ["pkg-path", "version"]), Some("pkg-path"));
+        assert_eq!(
+            nearest("pkg-pth", ["pkg-path", "version"]),
+            Some("pkg-path")
+        );
         assert_eq!(nearest("isntall", ["install", "include"]), Some("install"));
         assert_eq!(nearest("pythn3", ["python3", "python2"]), Some("python3"));
         assert_eq!(nearest("foo", ["bar", "install"]), None);

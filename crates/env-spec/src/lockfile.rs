@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use nix_data::StorePath;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, System};
 use crate::activation::ActivationPlan;
 use crate::generation::ClosurePath;
+use crate::{Digest, System};
 
 /// The version of the form that this code writes and reads.
 pub const LOCKFILE_VERSION: u32 = 1;
@@ -115,15 +115,23 @@ pub enum LockfileError {
         found: u64,
     },
     /// It does not say what it is.
-    #[error("lock file has no lockfile-version: it is not one of Nival's; make it anew with `nival lock`")]
+    #[error(
+        "lock file has no lockfile-version: it is not one of Nival's; make it anew with `nival lock`"
+    )]
     NoVersion,
     /// It is not what this version looks like.
-    #[error("lock file is damaged; bring it back from version control or make it anew with `nival lock`")]
+    #[error(
+        "lock file is damaged; bring it back from version control or make it anew with `nival lock`"
+    )]
     Malformed(#[source] serde_json::Error),
 }
 
 fn advice(found: u64) -> &'static str {
-    if found > u64::from(LOCKFILE_VERSION) { "upgrade it" } else { "make the lock anew with `nival lock`" }
+    if found > u64::from(LOCKFILE_VERSION) {
+        "upgrade it"
+    } else {
+        "make the lock anew with `nival lock`"
+    }
 }
 
 impl Lockfile {
@@ -145,9 +153,12 @@ impl Lockfile {
         if text.len() > LARGEST_LOCKFILE {
             return Err(LockfileError::TooLarge { length: text.len() });
         }
-        let value: serde_json::Value = serde_json::from_str(text).map_err(LockfileError::Malformed)?;
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(LockfileError::Malformed)?;
         // The version comes first: another version's fields would only give a puzzling error.
-        let version = value.get("lockfile-version").and_then(serde_json::Value::as_u64);
+        let version = value
+            .get("lockfile-version")
+            .and_then(serde_json::Value::as_u64);
         match version {
             None => return Err(LockfileError::NoVersion),
             Some(found) if found != u64::from(LOCKFILE_VERSION) => {
@@ -183,7 +194,9 @@ mod tests {
     use super::*;
 
     fn lock() -> Lockfile {
-        let path: StorePath = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-a".parse().unwrap();
+        let path: StorePath = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-a"
+            .parse()
+            .unwrap();
         let system = LockedSystem {
             packages: vec![crate::compose::testing::package("a", 5, &path)],
             environment: None,
@@ -213,10 +226,24 @@ mod tests {
     fn other_versions_and_damage_have_their_own_errors() {
         let text = lock().to_text();
         let newer = text.replace("\"lockfile-version\": 1", "\"lockfile-version\": 2");
-        assert!(Lockfile::parse(&newer).unwrap_err().to_string().ends_with("version 1: upgrade it"));
-        assert!(matches!(Lockfile::parse("{}"), Err(LockfileError::NoVersion)));
-        assert!(matches!(Lockfile::parse(&text[..text.len() / 2]), Err(LockfileError::Malformed(_))));
+        assert!(
+            Lockfile::parse(&newer)
+                .unwrap_err()
+                .to_string()
+                .ends_with("version 1: upgrade it")
+        );
+        assert!(matches!(
+            Lockfile::parse("{}"),
+            Err(LockfileError::NoVersion)
+        ));
+        assert!(matches!(
+            Lockfile::parse(&text[..text.len() / 2]),
+            Err(LockfileError::Malformed(_))
+        ));
         let unknown = text.replace("\"groups\"", "\"gruops\"");
-        assert!(matches!(Lockfile::parse(&unknown), Err(LockfileError::Malformed(_))));
+        assert!(matches!(
+            Lockfile::parse(&unknown),
+            Err(LockfileError::Malformed(_))
+        ));
     }
 }

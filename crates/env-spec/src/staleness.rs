@@ -65,18 +65,25 @@ impl fmt::Display for Stale {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version { found } => {
-                write!(formatter, "the lock has version {found}, not {LOCKFILE_VERSION}")
+                write!(
+                    formatter,
+                    "the lock has version {found}, not {LOCKFILE_VERSION}"
+                )
             }
             Self::Added { install_id } => write!(formatter, "package {install_id} was added"),
             Self::Removed { install_id } => write!(formatter, "package {install_id} was removed"),
-            Self::Changed { install_id } => write!(formatter, "package {install_id} is wanted otherwise"),
+            Self::Changed { install_id } => {
+                write!(formatter, "package {install_id} is wanted otherwise")
+            }
             Self::Table { table } => write!(formatter, "[{table}] changed"),
             Self::SystemAdded { system } => write!(formatter, "system {system} was added"),
             Self::SystemRemoved { system } => write!(formatter, "system {system} was removed"),
             Self::Incomplete { install_id, system } => {
                 write!(formatter, "the lock lacks package {install_id} on {system}")
             }
-            Self::Group { group } => write!(formatter, "the lock lacks the revision of group {group}"),
+            Self::Group { group } => {
+                write!(formatter, "the lock lacks the revision of group {group}")
+            }
         }
     }
 }
@@ -85,14 +92,25 @@ impl fmt::Display for Stale {
 #[must_use]
 pub fn staleness(lock: &Lockfile, manifest: &Manifest) -> Vec<Stale> {
     if lock.lockfile_version != LOCKFILE_VERSION {
-        return vec![Stale::Version { found: lock.lockfile_version }];
+        return vec![Stale::Version {
+            found: lock.lockfile_version,
+        }];
     }
     let mut found = manifest_changes(&lock.manifest, &manifest.to_value());
     let systems: BTreeSet<&System> = manifest.options.systems.iter().collect();
-    let added = systems.iter().filter(|system| !lock.systems.contains_key(**system));
-    found.extend(added.map(|system| Stale::SystemAdded { system: (*system).clone() }));
-    let removed = lock.systems.keys().filter(|system| !systems.contains(system));
-    found.extend(removed.map(|system| Stale::SystemRemoved { system: system.clone() }));
+    let added = systems
+        .iter()
+        .filter(|system| !lock.systems.contains_key(**system));
+    found.extend(added.map(|system| Stale::SystemAdded {
+        system: (*system).clone(),
+    }));
+    let removed = lock
+        .systems
+        .keys()
+        .filter(|system| !systems.contains(system));
+    found.extend(removed.map(|system| Stale::SystemRemoved {
+        system: system.clone(),
+    }));
     // A package that changed is named once, not once more for each system.
     if found.is_empty() {
         found.extend(holes(lock, manifest));
@@ -114,7 +132,9 @@ fn manifest_changes(before: &Value, after: &Value) -> Vec<Stale> {
         if table == "install" {
             found.extend(install_changes(old, new));
         } else if !only_systems_differ(table, old, new) {
-            found.push(Stale::Table { table: table.clone() });
+            found.push(Stale::Table {
+                table: table.clone(),
+            });
         }
     }
     found
@@ -154,7 +174,9 @@ fn holes(lock: &Lockfile, manifest: &Manifest) -> Vec<Stale> {
     for (install_id, install) in &manifest.install {
         for system in &install.systems {
             let locked = lock.systems.get(system).is_some_and(|one| {
-                one.packages.iter().any(|package| package.install_id == *install_id)
+                one.packages
+                    .iter()
+                    .any(|package| package.install_id == *install_id)
             });
             if !locked {
                 let (install_id, system) = (install_id.clone(), system.clone());
@@ -166,7 +188,9 @@ fn holes(lock: &Lockfile, manifest: &Manifest) -> Vec<Stale> {
             && !lock.groups.contains_key(group)
             && groups.insert(group)
         {
-            found.push(Stale::Group { group: group.clone() });
+            found.push(Stale::Group {
+                group: group.clone(),
+            });
         }
     }
     found
@@ -181,20 +205,37 @@ mod tests {
 
     fn lock(text: &str) -> Lockfile {
         let manifest = Manifest::parse(text).unwrap();
-        let path = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-a".parse().unwrap();
+        let path = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-a"
+            .parse()
+            .unwrap();
         let packages = vec![crate::compose::testing::package("a", 5, &path)];
-        let system = LockedSystem { packages, environment: None, unlocked_because: None };
-        let revision = CatalogRevision { revision: "r1".into(), nar_hash: None };
+        let system = LockedSystem {
+            packages,
+            environment: None,
+            unlocked_because: None,
+        };
+        let revision = CatalogRevision {
+            revision: "r1".into(),
+            nar_hash: None,
+        };
         Lockfile {
             lockfile_version: LOCKFILE_VERSION,
             manifest: manifest.to_value(),
             groups: [("toplevel".to_owned(), revision)].into(),
-            systems: manifest.options.systems.iter().map(|one| (one.clone(), system.clone())).collect(),
+            systems: manifest
+                .options
+                .systems
+                .iter()
+                .map(|one| (one.clone(), system.clone()))
+                .collect(),
         }
     }
 
     fn reasons(lock: &Lockfile, text: &str) -> Vec<String> {
-        staleness(lock, &Manifest::parse(text).unwrap()).iter().map(ToString::to_string).collect()
+        staleness(lock, &Manifest::parse(text).unwrap())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -210,29 +251,55 @@ mod tests {
     fn every_change_has_its_own_reason() {
         let lock = lock(BASE);
         for (change, reason) in [
-            (BASE.replace("a.pkg-path = \"a\"", "a.pkg-path = \"a\"\nb.pkg-path = \"b\""), "package b was added"),
-            (BASE.replace("a.pkg-path = \"a\"\n", ""), "package a was removed"),
-            (BASE.replace("\"a\"", "\"c\""), "package a is wanted otherwise"),
+            (
+                BASE.replace(
+                    "a.pkg-path = \"a\"",
+                    "a.pkg-path = \"a\"\nb.pkg-path = \"b\"",
+                ),
+                "package b was added",
+            ),
+            (
+                BASE.replace("a.pkg-path = \"a\"\n", ""),
+                "package a was removed",
+            ),
+            (
+                BASE.replace("\"a\"", "\"c\""),
+                "package a is wanted otherwise",
+            ),
             (format!("{BASE}[vars]\nX = \"1\""), "[vars] changed"),
-            (format!("{BASE}[hook]\non-activate = \"x\""), "[hook] changed"),
+            (
+                format!("{BASE}[hook]\non-activate = \"x\""),
+                "[hook] changed",
+            ),
             (format!("{BASE}allow.unfree = true"), "[options] changed"),
         ] {
             assert_eq!(reasons(&lock, &change), [reason], "{change}");
         }
         let systems = BASE.replace("[\"x86_64-linux\"]", "[\"aarch64-linux\"]");
         let found = reasons(&lock, &systems);
-        assert!(found.contains(&"system aarch64-linux was added".to_owned()), "{found:?}");
-        assert!(found.contains(&"system x86_64-linux was removed".to_owned()), "{found:?}");
+        assert!(
+            found.contains(&"system aarch64-linux was added".to_owned()),
+            "{found:?}"
+        );
+        assert!(
+            found.contains(&"system x86_64-linux was removed".to_owned()),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn holes_in_a_lock_are_found() {
         let mut cut = lock(BASE);
-        cut.systems.values_mut().for_each(|system| system.packages.clear());
+        cut.systems
+            .values_mut()
+            .for_each(|system| system.packages.clear());
         cut.groups.clear();
         assert_eq!(
             reasons(&cut, BASE),
-            ["the lock lacks package a on x86_64-linux", "the lock lacks the revision of group toplevel"]
+            [
+                "the lock lacks package a on x86_64-linux",
+                "the lock lacks the revision of group toplevel"
+            ]
         );
         let mut other = lock(BASE);
         other.lockfile_version = 9;

@@ -41,7 +41,10 @@ impl System {
     /// Returns every system that an environment may be locked for, sorted.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        Self::KNOWN.iter().map(|name| Self((*name).to_owned())).collect()
+        Self::KNOWN
+            .iter()
+            .map(|name| Self((*name).to_owned()))
+            .collect()
     }
 
     /// Returns the name.

@@ -35,24 +35,40 @@ pub(crate) fn components<'a>(input: &SbomInput<'a>) -> Vec<Component<'a>> {
     let component = |path: &'a ClosurePath| {
         let known = outputs.get(&path.path).unwrap_or(&none);
         let installs = known.iter().filter(|(package, output)| {
-            package.outputs_to_install.iter().any(|installed| installed == output)
+            package
+                .outputs_to_install
+                .iter()
+                .any(|installed| installed == output)
         });
-        let mut install_ids: Vec<&str> = installs.map(|(package, _)| package.install_id.as_str()).collect();
+        let mut install_ids: Vec<&str> = installs
+            .map(|(package, _)| package.install_id.as_str())
+            .collect();
         install_ids.sort_unstable();
         let (name, version, output) = match known.first() {
-            Some((package, output)) => {
-                (package.pname.clone(), Some(package.version.clone()), Some((*output).to_owned()))
-            }
+            Some((package, output)) => (
+                package.pname.clone(),
+                Some(package.version.clone()),
+                Some((*output).to_owned()),
+            ),
             None => {
                 let parts = name::split(path.path.name());
-                (parts.name.to_owned(), parts.version.map(str::to_owned), parts.output.map(str::to_owned))
+                (
+                    parts.name.to_owned(),
+                    parts.version.map(str::to_owned),
+                    parts.output.map(str::to_owned),
+                )
             }
         };
-        let name = Some(name).filter(|name| !name.is_empty()).unwrap_or_else(|| path.path.name().to_owned());
+        let name = Some(name)
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| path.path.name().to_owned());
         let version = version.filter(|version| !version.is_empty());
         let package = known.first().map(|(package, _)| *package);
         let given = package.and_then(|package| name::valid_purl(package.purl.as_deref()?));
-        let purl = given.map_or_else(|| name::generic_purl(&name, version.as_deref()), str::to_owned);
+        let purl = given.map_or_else(
+            || name::generic_purl(&name, version.as_deref()),
+            str::to_owned,
+        );
         Component {
             purl: match output.as_deref() {
                 None | Some("out") => purl,
@@ -79,7 +95,10 @@ impl Component<'_> {
     }
 
     pub(crate) fn description(&self) -> Option<&str> {
-        self.package?.description.as_deref().filter(|text| !text.trim().is_empty())
+        self.package?
+            .description
+            .as_deref()
+            .filter(|text| !text.trim().is_empty())
     }
 
     pub(crate) fn licenses(&self) -> &[String] {
@@ -88,6 +107,9 @@ impl Component<'_> {
 
     /// Returns the store paths it needs, without itself.
     pub(crate) fn dependencies(&self) -> impl Iterator<Item = &StorePath> {
-        self.path.references.iter().filter(|reference| **reference != self.path.path)
+        self.path
+            .references
+            .iter()
+            .filter(|reference| **reference != self.path.path)
     }
 }

@@ -19,7 +19,10 @@ pub fn cyclonedx(input: &SbomInput<'_>) -> String {
         let needs: Vec<String> = one.dependencies().map(ToString::to_string).collect();
         json!({"ref": one.path.path, "dependsOn": needs})
     }));
-    let refs: Vec<String> = components.iter().map(|one| one.path.path.to_string()).collect();
+    let refs: Vec<String> = components
+        .iter()
+        .map(|one| one.path.path.to_string())
+        .collect();
     let mut document = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -45,7 +48,10 @@ pub(crate) fn text(document: &Value) -> String {
 }
 
 fn metadata(input: &SbomInput<'_>) -> Value {
-    let environment = input.closure.iter().find(|one| one.path == *input.environment_path);
+    let environment = input
+        .closure
+        .iter()
+        .find(|one| one.path == *input.environment_path);
     let hashes = environment.map(|one| json!({"alg": "SHA-256", "content": one.nar_hash.to_hex()}));
     json!({
         "timestamp": input.created,
@@ -76,7 +82,11 @@ fn metadata(input: &SbomInput<'_>) -> Value {
 
 fn component(one: &Component<'_>, owner: &str) -> Value {
     let mut fields = Map::new();
-    let kind = if one.install_ids.is_empty() { "library" } else { "application" };
+    let kind = if one.install_ids.is_empty() {
+        "library"
+    } else {
+        "application"
+    };
     fields.insert("type".into(), kind.into());
     fields.insert("bom-ref".into(), one.path.path.to_string().into());
     fields.insert("name".into(), one.name.as_str().into());
@@ -87,14 +97,20 @@ fn component(one: &Component<'_>, owner: &str) -> Value {
     // Who signs and publishes an environment is the one who hands its parts on.
     fields.insert("supplier".into(), json!({"name": owner}));
     fields.insert("scope".into(), "required".into());
-    fields.insert("hashes".into(), json!([{"alg": "SHA-256", "content": one.path.nar_hash.to_hex()}]));
+    fields.insert(
+        "hashes".into(),
+        json!([{"alg": "SHA-256", "content": one.path.nar_hash.to_hex()}]),
+    );
     fields.insert("licenses".into(), licenses(one.licenses()).into());
     if let Some(cpe) = one.cpe() {
         fields.insert("cpe".into(), cpe.into());
     }
     fields.insert("purl".into(), one.purl.as_str().into());
     if let Some(homepage) = one.homepage() {
-        fields.insert("externalReferences".into(), json!([{"type": "website", "url": homepage}]));
+        fields.insert(
+            "externalReferences".into(),
+            json!([{"type": "website", "url": homepage}]),
+        );
     }
     fields.insert("properties".into(), properties(one).into());
     fields.into()
@@ -134,8 +150,16 @@ fn properties(one: &Component<'_>) -> Vec<Value> {
         property("nival:nar-hash", &one.path.nar_hash.to_sri()),
         property("nival:nar-size", &one.path.nar_size.to_string()),
     ];
-    properties.extend(one.output.iter().map(|output| property("nival:output", output)));
-    properties.extend(one.install_ids.iter().map(|id| property("nival:install-id", id)));
+    properties.extend(
+        one.output
+            .iter()
+            .map(|output| property("nival:output", output)),
+    );
+    properties.extend(
+        one.install_ids
+            .iter()
+            .map(|id| property("nival:install-id", id)),
+    );
     if let Some(package) = one.package.filter(|package| !package.attr_path.is_empty()) {
         properties.push(property("nival:attribute-path", &package.attr_path));
     }

@@ -43,7 +43,10 @@ impl SbomInput<'_> {
     pub(crate) fn created_in_seconds(&self) -> String {
         match self.created.split_once('.') {
             Some((seconds, fraction)) => {
-                format!("{seconds}{}", fraction.trim_start_matches(|one: char| one.is_ascii_digit()))
+                format!(
+                    "{seconds}{}",
+                    fraction.trim_start_matches(|one: char| one.is_ascii_digit())
+                )
             }
             None => self.created.to_owned(),
         }

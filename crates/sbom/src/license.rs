@@ -45,12 +45,22 @@ pub(crate) fn declared(texts: &[String], others: &mut BTreeMap<String, String>) 
             parts.push(part);
         }
     }
-    if parts.is_empty() { "NOASSERTION".to_owned() } else { parts.join(" AND ") }
+    if parts.is_empty() {
+        "NOASSERTION".to_owned()
+    } else {
+        parts.join(" AND ")
+    }
 }
 
 /// Returns the reference to a licence that is only in this document.
 fn reference(name: &str) -> String {
-    let fits = |one: char| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' };
+    let fits = |one: char| {
+        if one.is_ascii_alphanumeric() || one == '.' {
+            one
+        } else {
+            '-'
+        }
+    };
     let short: String = name.chars().take(60).map(fits).collect();
     let digest = env_spec::Digest::of(name.as_bytes()).hex();
     // Two names may look alike once the letters that do not fit are gone.
@@ -64,8 +74,14 @@ mod tests {
     #[test]
     fn identifiers_expressions_and_names_are_told_apart() {
         assert_eq!(read("MIT"), License::Id("MIT".into()));
-        assert_eq!(read("MIT OR Apache-2.0"), License::Expression("MIT OR Apache-2.0".into()));
-        assert_eq!(read("Some Own Licence"), License::Name("Some Own Licence".into()));
+        assert_eq!(
+            read("MIT OR Apache-2.0"),
+            License::Expression("MIT OR Apache-2.0".into())
+        );
+        assert_eq!(
+            read("Some Own Licence"),
+            License::Name("Some Own Licence".into())
+        );
     }
 
     #[test]

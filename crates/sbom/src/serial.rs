@@ -11,7 +11,14 @@ pub(crate) fn uuid(content: &[u8]) -> String {
         b'8' | b'9' | b'a' | b'b' => 'a',
         _ => 'b',
     };
-    format!("{}-{}-8{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    format!(
+        "{}-{}-8{}-{variant}{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32]
+    )
 }
 
 #[cfg(test)]

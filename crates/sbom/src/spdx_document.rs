@@ -21,18 +21,25 @@ pub fn spdx(input: &SbomInput<'_>) -> String {
     let components = components(input);
     let mut others = BTreeMap::new();
     let owner = format!("Organization: {}", input.owner());
-    let packages: Vec<Value> =
-        components.iter().map(|one| package(one, &owner, &mut others)).collect();
-    let mut relationships =
-        vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", &id(input.environment_path))];
+    let packages: Vec<Value> = components
+        .iter()
+        .map(|one| package(one, &owner, &mut others))
+        .collect();
+    let mut relationships = vec![relationship(
+        "SPDXRef-DOCUMENT",
+        "DESCRIBES",
+        &id(input.environment_path),
+    )];
     for one in &components {
         let own = id(&one.path.path);
-        relationships
-            .extend(one.dependencies().map(|needed| relationship(&own, "DEPENDS_ON", &id(needed))));
+        relationships.extend(
+            one.dependencies()
+                .map(|needed| relationship(&own, "DEPENDS_ON", &id(needed))),
+        );
     }
-    let extracted = others.iter().map(|(reference, name)| {
-        json!({"licenseId": reference, "name": name, "extractedText": name})
-    });
+    let extracted = others.iter().map(
+        |(reference, name)| json!({"licenseId": reference, "name": name, "extractedText": name}),
+    );
     let extracted: Vec<Value> = extracted.collect();
     let mut document = json!({
         "spdxVersion": "SPDX-2.3",
@@ -54,8 +61,11 @@ pub fn spdx(input: &SbomInput<'_>) -> String {
         document["hasExtractedLicensingInfos"] = extracted.into();
     }
     let unique = serial::uuid(document.to_string().as_bytes());
-    document["documentNamespace"] =
-        format!("https://nival.dev/spdx/{}/{}/{unique}", input.environment, input.number).into();
+    document["documentNamespace"] = format!(
+        "https://nival.dev/spdx/{}/{}/{unique}",
+        input.environment, input.number
+    )
+    .into();
     text(&document)
 }
 
@@ -74,7 +84,10 @@ fn package(one: &Component<'_>, owner: &str, others: &mut BTreeMap<String, Strin
         fields.insert("homepage".into(), homepage.into());
     }
     fields.insert("licenseConcluded".into(), NOTHING_CLAIMED.into());
-    fields.insert("licenseDeclared".into(), license::declared(one.licenses(), others).into());
+    fields.insert(
+        "licenseDeclared".into(),
+        license::declared(one.licenses(), others).into(),
+    );
     fields.insert("copyrightText".into(), NOTHING_CLAIMED.into());
     if let Some(description) = one.description() {
         fields.insert("summary".into(), description.into());
@@ -103,6 +116,15 @@ fn relationship(from: &str, kind: &str, to: &str) -> Value {
 
 /// SPDX takes letters, digits, dots and dashes; the hash in front keeps the identifiers apart.
 fn id(path: &StorePath) -> String {
-    let fits = |one: char| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' };
-    format!("SPDXRef-{}", path.base_name().chars().map(fits).collect::<String>())
+    let fits = |one: char| {
+        if one.is_ascii_alphanumeric() || one == '.' {
+            one
+        } else {
+            '-'
+        }
+    };
+    format!(
+        "SPDXRef-{}",
+        path.base_name().chars().map(fits).collect::<String>()
+    )
 }

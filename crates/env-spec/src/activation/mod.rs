@@ -79,7 +79,8 @@ impl ActivationPlan {
         let mut vars = manifest.vars.clone();
         vars.insert(ENVIRONMENT.to_owned(), environment.clone());
         if mentions_flox(manifest) {
-            vars.entry(FLOX_ENVIRONMENT.to_owned()).or_insert(environment);
+            vars.entry(FLOX_ENVIRONMENT.to_owned())
+                .or_insert(environment);
         }
         for (name, value) in found.variables {
             vars.entry(name.to_owned()).or_insert(value);
@@ -103,12 +104,25 @@ impl ActivationPlan {
     ) -> Vec<(String, String)> {
         let mut set: Vec<(String, String)> = Vec::new();
         for variable in &self.variables {
-            set.push((variable.name.clone(), variables::fill(&variable.value, surroundings)));
+            set.push((
+                variable.name.clone(),
+                variables::fill(&variable.value, surroundings),
+            ));
         }
         let development = (mode == ActivateMode::Dev).then_some(&self.development_paths);
-        for (name, entries) in self.search_paths.iter().chain(development.into_iter().flatten()) {
-            let own = set.iter().rev().find(|(set, _)| set == name).map(|(_, value)| value);
-            let rest = own.or_else(|| surroundings.get(name)).filter(|value| !value.is_empty());
+        for (name, entries) in self
+            .search_paths
+            .iter()
+            .chain(development.into_iter().flatten())
+        {
+            let own = set
+                .iter()
+                .rev()
+                .find(|(set, _)| set == name)
+                .map(|(_, value)| value);
+            let rest = own
+                .or_else(|| surroundings.get(name))
+                .filter(|value| !value.is_empty());
             let unset = MEANT_WHEN_UNSET.iter().find(|(known, _)| known == name);
             let rest = rest.map(String::as_str).or(unset.map(|(_, meant)| *meant));
             let parts = entries.iter().map(String::as_str).chain(rest);
@@ -122,7 +136,13 @@ impl ActivationPlan {
 
 fn mentions_flox(manifest: &Manifest) -> bool {
     let profile = &manifest.profile;
-    let scripts = [&manifest.hook.on_activate, &profile.common, &profile.bash, &profile.zsh, &profile.fish];
+    let scripts = [
+        &manifest.hook.on_activate,
+        &profile.common,
+        &profile.bash,
+        &profile.zsh,
+        &profile.fish,
+    ];
     let scripts = scripts.into_iter().flatten();
     let services = manifest.services.values().map(|service| &service.command);
     let mut texts = scripts.chain(manifest.vars.values()).chain(services);

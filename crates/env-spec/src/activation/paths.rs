@@ -25,7 +25,10 @@ const DEVELOPMENT_PATHS: [(&str, &str); 5] = [
 ];
 
 /// Where packages keep the certificates of authorities: nixpkgs' place, then Debian's.
-const CERTIFICATES: [&str; 2] = ["etc/ssl/certs/ca-bundle.crt", "etc/ssl/certs/ca-certificates.crt"];
+const CERTIFICATES: [&str; 2] = [
+    "etc/ssl/certs/ca-bundle.crt",
+    "etc/ssl/certs/ca-certificates.crt",
+];
 
 /// The variables by which programs find certificates.
 const CERTIFICATE_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "NIX_SSL_CERT_FILE"];
@@ -38,7 +41,10 @@ pub(super) struct FoundPaths {
 }
 
 /// Looks up everything that matters at activation.
-pub(super) fn find(composed: &Composed, contents: &dyn Contents) -> Result<FoundPaths, ComposeError> {
+pub(super) fn find(
+    composed: &Composed,
+    contents: &dyn Contents,
+) -> Result<FoundPaths, ComposeError> {
     let look = Look { composed, contents };
     let mut search_paths = look.folders(&SEARCH_PATHS)?;
     if let Some(folder) = look.python_packages()? {
@@ -51,7 +57,11 @@ pub(super) fn find(composed: &Composed, contents: &dyn Contents) -> Result<Found
         }
     }
     let development_paths = look.folders(&DEVELOPMENT_PATHS)?;
-    Ok(FoundPaths { search_paths, development_paths, variables })
+    Ok(FoundPaths {
+        search_paths,
+        development_paths,
+        variables,
+    })
 }
 
 struct Look<'a> {
@@ -72,11 +82,17 @@ impl Look<'_> {
         format!("{}/{path}", self.composed.path)
     }
 
-    fn folders(&self, table: &[(&str, &str)]) -> Result<BTreeMap<String, Vec<String>>, ComposeError> {
+    fn folders(
+        &self,
+        table: &[(&str, &str)],
+    ) -> Result<BTreeMap<String, Vec<String>>, ComposeError> {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (variable, folder) in table {
             if self.is_folder(folder)? {
-                found.entry((*variable).to_owned()).or_default().push(self.absolute(folder));
+                found
+                    .entry((*variable).to_owned())
+                    .or_default()
+                    .push(self.absolute(folder));
             }
         }
         Ok(found)
@@ -88,13 +104,18 @@ impl Look<'_> {
     /// packages beside it. Of several Pythons it is the one that `python3` starts: another's packages would break it.
     fn python_packages(&self) -> Result<Option<String>, ComposeError> {
         let started = match self.at("bin/python3")? {
-            Some(Found::File(location)) => location.names.last().and_then(|name| minor_version(name)),
+            Some(Found::File(location)) => {
+                location.names.last().and_then(|name| minor_version(name))
+            }
             _ => None,
         };
         let newest_first = (0..100).rev();
         for minor in started.into_iter().chain(newest_first) {
             let folder = format!("lib/python3.{minor}/site-packages");
-            let program = matches!(self.at(&format!("bin/python3.{minor}"))?, Some(Found::File(_)));
+            let program = matches!(
+                self.at(&format!("bin/python3.{minor}"))?,
+                Some(Found::File(_))
+            );
             if program && self.is_folder(&folder)? {
                 return Ok(Some(folder));
             }
@@ -107,5 +128,9 @@ impl Look<'_> {
 }
 
 fn minor_version(name: &[u8]) -> Option<u32> {
-    std::str::from_utf8(name).ok()?.strip_prefix("python3.")?.parse().ok()
+    std::str::from_utf8(name)
+        .ok()?
+        .strip_prefix("python3.")?
+        .parse()
+        .ok()
 }

@@ -5,26 +5,49 @@ use crate::compose::compose;
 use crate::compose::testing::{MemoryStore, package};
 use crate::lockfile::LockedPackage;
 
-fn plan(manifest: &str, store: &MemoryStore, packages: &[LockedPackage]) -> (ActivationPlan, String) {
+fn plan(
+    manifest: &str,
+    store: &MemoryStore,
+    packages: &[LockedPackage],
+) -> (ActivationPlan, String) {
     let composed = compose(packages, store).unwrap();
     let manifest = Manifest::parse(manifest).unwrap();
-    (ActivationPlan::new(&manifest, &composed, store).unwrap(), composed.path.to_string())
+    (
+        ActivationPlan::new(&manifest, &composed, store).unwrap(),
+        composed.path.to_string(),
+    )
 }
 
 fn surroundings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn value(set: &[(String, String)], name: &str) -> Option<String> {
-    set.iter().find(|one| one.0 == name).map(|one| one.1.clone())
+    set.iter()
+        .find(|one| one.0 == name)
+        .map(|one| one.1.clone())
 }
 
 #[test]
 fn search_paths_name_the_folders_that_are_there() {
     let mut store = MemoryStore::default();
-    let path = store.add("a", &["bin/a", "share/man/man1/a.1", "include/a.h", "lib/pkgconfig/a.pc"]);
+    let path = store.add(
+        "a",
+        &[
+            "bin/a",
+            "share/man/man1/a.1",
+            "include/a.h",
+            "lib/pkgconfig/a.pc",
+        ],
+    );
     let (plan, env) = plan("", &store, &[package("a", 5, &path)]);
-    assert_eq!(plan.search_paths.keys().collect::<Vec<_>>(), ["MANPATH", "PATH", "XDG_DATA_DIRS"]);
+    assert_eq!(
+        plan.search_paths.keys().collect::<Vec<_>>(),
+        ["MANPATH", "PATH", "XDG_DATA_DIRS"]
+    );
     assert_eq!(plan.search_paths["PATH"], [format!("{env}/bin")]);
     assert_eq!(
         plan.development_paths.keys().collect::<Vec<_>>(),
@@ -33,7 +56,10 @@ fn search_paths_name_the_folders_that_are_there() {
     let set = plan.expand(ActivateMode::Run, &surroundings(&[("PATH", "/bin")]));
     assert_eq!(value(&set, "PATH").unwrap(), format!("{env}/bin:/bin"));
     assert_eq!(value(&set, "MANPATH").unwrap(), format!("{env}/share/man:"));
-    assert_eq!(value(&set, "XDG_DATA_DIRS").unwrap(), format!("{env}/share:/usr/local/share:/usr/share"));
+    assert_eq!(
+        value(&set, "XDG_DATA_DIRS").unwrap(),
+        format!("{env}/share:/usr/local/share:/usr/share")
+    );
     assert_eq!(value(&set, "CPATH"), None);
     assert_eq!(value(&set, "LD_LIBRARY_PATH"), None);
     let set = plan.expand(ActivateMode::Dev, &BTreeMap::new());
@@ -44,7 +70,14 @@ fn search_paths_name_the_folders_that_are_there() {
 #[test]
 fn python_finds_packages_beside_it_and_their_propagated_ones() {
     let mut store = MemoryStore::default();
-    let python = store.add("python3-3.11.2", &["bin/python3 -> python3.11", "bin/python3.11", "lib/python3.11/os.py"]);
+    let python = store.add(
+        "python3-3.11.2",
+        &[
+            "bin/python3 -> python3.11",
+            "bin/python3.11",
+            "lib/python3.11/os.py",
+        ],
+    );
     let helper = store.add("helper", &["lib/python3.11/site-packages/helper.py"]);
     let numpy = store.add(
         "numpy",
@@ -55,7 +88,10 @@ fn python_finds_packages_beside_it_and_their_propagated_ones() {
     );
     let packages = [package("numpy", 5, &numpy), package("python3", 5, &python)];
     let (both, env) = plan("", &store, &packages);
-    assert_eq!(both.search_paths["PYTHONPATH"], [format!("{env}/lib/python3.11/site-packages")]);
+    assert_eq!(
+        both.search_paths["PYTHONPATH"],
+        [format!("{env}/lib/python3.11/site-packages")]
+    );
     let composed = compose(&packages, &store).unwrap();
     for module in ["numpy/__init__.py", "helper.py"] {
         let place = format!("lib/python3.11/site-packages/{module}");
@@ -63,7 +99,9 @@ fn python_finds_packages_beside_it_and_their_propagated_ones() {
     }
     // The package alone brings its Python along.
     let (alone, _) = plan("", &store, &packages[..1]);
-    assert!(alone.search_paths.contains_key("PYTHONPATH") && alone.search_paths.contains_key("PATH"));
+    assert!(
+        alone.search_paths.contains_key("PYTHONPATH") && alone.search_paths.contains_key("PATH")
+    );
     let (bare, _) = plan("", &store, &packages[1..]);
     assert!(!bare.search_paths.contains_key("PYTHONPATH"));
 }
@@ -71,12 +109,40 @@ fn python_finds_packages_beside_it_and_their_propagated_ones() {
 #[test]
 fn of_several_pythons_the_one_that_python3_starts_gets_its_packages() {
     let mut store = MemoryStore::default();
-    let old = store.add("old", &["bin/python3 -> python3.11", "bin/python3.11", "lib/python3.11/site-packages/a.py"]);
-    let new = store.add("new", &["bin/python3 -> python3.12", "bin/python3.12", "lib/python3.12/site-packages/b.py"]);
-    let (found, env) = plan("", &store, &[package("old", 4, &old), package("new", 5, &new)]);
-    assert_eq!(found.search_paths["PYTHONPATH"], [format!("{env}/lib/python3.11/site-packages")]);
-    let (found, env) = plan("", &store, &[package("old", 6, &old), package("new", 5, &new)]);
-    assert_eq!(found.search_paths["PYTHONPATH"], [format!("{env}/lib/python3.12/site-packages")]);
+    let old = store.add(
+        "old",
+        &[
+            "bin/python3 -> python3.11",
+            "bin/python3.11",
+            "lib/python3.11/site-packages/a.py",
+        ],
+    );
+    let new = store.add(
+        "new",
+        &[
+            "bin/python3 -> python3.12",
+            "bin/python3.12",
+            "lib/python3.12/site-packages/b.py",
+        ],
+    );
+    let (found, env) = plan(
+        "",
+        &store,
+        &[package("old", 4, &old), package("new", 5, &new)],
+    );
+    assert_eq!(
+        found.search_paths["PYTHONPATH"],
+        [format!("{env}/lib/python3.11/site-packages")]
+    );
+    let (found, env) = plan(
+        "",
+        &store,
+        &[package("old", 6, &old), package("new", 5, &new)],
+    );
+    assert_eq!(
+        found.search_paths["PYTHONPATH"],
+        [format!("{env}/lib/python3.12/site-packages")]
+    );
 }
 
 #[test]
@@ -85,12 +151,18 @@ fn variables_know_the_environment_and_stay_open_for_the_surroundings() {
     let path = store.add("a", &["bin/a"]);
     let text = "[vars]\nCONFIG = \"$NIVAL_ENV/etc\"\nDATA = \"${HOME}/data\"\nPATH = \"/extra:$PATH\"\nPRICE = \"5$$\"\n[hook]\non-activate = \"echo\"";
     let (plan, env) = plan(text, &store, &[package("a", 5, &path)]);
-    let set = plan.expand(ActivateMode::Run, &surroundings(&[("HOME", "/root"), ("PATH", "/bin")]));
+    let set = plan.expand(
+        ActivateMode::Run,
+        &surroundings(&[("HOME", "/root"), ("PATH", "/bin")]),
+    );
     assert_eq!(value(&set, "NIVAL_ENV").unwrap(), env);
     assert_eq!(value(&set, "CONFIG").unwrap(), format!("{env}/etc"));
     assert_eq!(value(&set, "DATA").unwrap(), "/root/data");
     assert_eq!(value(&set, "PRICE").unwrap(), "5$");
-    assert_eq!(value(&set, "PATH").unwrap(), format!("{env}/bin:/extra:/bin"));
+    assert_eq!(
+        value(&set, "PATH").unwrap(),
+        format!("{env}/bin:/extra:/bin")
+    );
     assert_eq!(value(&set, "FLOX_ENV"), None);
     assert_eq!(set.iter().filter(|one| one.0 == "PATH").count(), 1);
     assert_eq!(plan.hook.as_deref(), Some("echo"));
@@ -104,7 +176,10 @@ fn certificates_are_found_and_a_variable_of_the_manifest_wins() {
     let (plan, env) = plan(text, &store, &[package("cacert", 5, &path)]);
     let set = plan.expand(ActivateMode::Run, &BTreeMap::new());
     assert_eq!(value(&set, "SSL_CERT_FILE").unwrap(), "/own.crt");
-    assert_eq!(value(&set, "NIX_SSL_CERT_FILE").unwrap(), format!("{env}/etc/ssl/certs/ca-bundle.crt"));
+    assert_eq!(
+        value(&set, "NIX_SSL_CERT_FILE").unwrap(),
+        format!("{env}/etc/ssl/certs/ca-bundle.crt")
+    );
     assert_eq!(value(&set, "FLOX_ENV").unwrap(), env);
 }
 
@@ -117,5 +192,8 @@ fn a_plan_reads_back_as_it_was_written() {
     assert!(text.contains("developmentPaths"));
     assert_eq!(serde_json::from_str::<ActivationPlan>(&text).unwrap(), plan);
     let old = r#"{"variables":[],"searchPaths":{},"hook":null}"#;
-    assert_eq!(serde_json::from_str::<ActivationPlan>(old).unwrap(), ActivationPlan::default());
+    assert_eq!(
+        serde_json::from_str::<ActivationPlan>(old).unwrap(),
+        ActivationPlan::default()
+    );
 }

@@ -23,7 +23,9 @@ pub enum VariableError {
         circle: Vec<String>,
     },
     /// A reference is not one.
-    #[error("variable {name} has {reference:?}, which is no reference: write ${{NAME}}, or $$ for a dollar sign")]
+    #[error(
+        "variable {name} has {reference:?}, which is no reference: write ${{NAME}}, or $$ for a dollar sign"
+    )]
     Reference {
         /// The variable.
         name: String,
@@ -31,7 +33,9 @@ pub enum VariableError {
         reference: String,
     },
     /// References blow a value up.
-    #[error("variable {name} makes one value longer than {LONGEST_VALUE} or all longer than {LONGEST_TOGETHER} bytes")]
+    #[error(
+        "variable {name} makes one value longer than {LONGEST_VALUE} or all longer than {LONGEST_TOGETHER} bytes"
+    )]
     TooLong {
         /// The variable.
         name: String,
@@ -74,10 +78,14 @@ pub fn resolve_variables(vars: &BTreeMap<String, String>) -> Result<Vec<Variable
     for name in vars.keys() {
         resolver.resolve(name)?;
     }
-    let Resolver { mut done, order, .. } = resolver;
+    let Resolver {
+        mut done, order, ..
+    } = resolver;
     let take = |name: &str| Variable {
         name: name.to_owned(),
-        value: done.remove(name).expect("every variable in the order is done, and once"),
+        value: done
+            .remove(name)
+            .expect("every variable in the order is done, and once"),
     };
     Ok(order.into_iter().map(take).collect())
 }
@@ -104,8 +112,14 @@ impl<'a> Resolver<'a> {
                 Piece::Reference(other) if *other != name => self.vars.get_key_value(*other),
                 _ => None,
             };
-            let needed = pieces.iter().filter_map(own).map(|(other, _)| other.as_str());
-            let Some(next) = needed.into_iter().find(|other| !self.done.contains_key(other)) else {
+            let needed = pieces
+                .iter()
+                .filter_map(own)
+                .map(|(other, _)| other.as_str());
+            let Some(next) = needed
+                .into_iter()
+                .find(|other| !self.done.contains_key(other))
+            else {
                 let value = self.filled(name, &pieces)?;
                 self.length += value.len();
                 self.done.insert(name, value);
@@ -115,9 +129,15 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             if !self.is_open.insert(next) {
-                let start = self.open.iter().position(|open| *open == next).unwrap_or_default();
+                let start = self
+                    .open
+                    .iter()
+                    .position(|open| *open == next)
+                    .unwrap_or_default();
                 let circle = self.open[start..].iter().copied().chain([next]);
-                return Err(VariableError::Circle { circle: circle.map(str::to_owned).collect() });
+                return Err(VariableError::Circle {
+                    circle: circle.map(str::to_owned).collect(),
+                });
             }
             self.open.push(next);
         }
@@ -140,7 +160,9 @@ impl<'a> Resolver<'a> {
                 },
             }
             if value.len() > LONGEST_VALUE || self.length + value.len() > LONGEST_TOGETHER {
-                return Err(VariableError::TooLong { name: name.to_owned() });
+                return Err(VariableError::TooLong {
+                    name: name.to_owned(),
+                });
             }
         }
         Ok(value)
@@ -159,7 +181,10 @@ fn pieces<'a>(name: &str, value: &'a str) -> Result<Vec<Piece<'a>>, VariableErro
             let word = name_length(inner);
             if word == 0 || !inner[word..].starts_with('}') {
                 let reference = rest[start..].chars().take(40).collect();
-                return Err(VariableError::Reference { name: name.to_owned(), reference });
+                return Err(VariableError::Reference {
+                    name: name.to_owned(),
+                    reference,
+                });
             }
             pieces.push(Piece::Reference(&inner[..word]));
             rest = &inner[word + 1..];
@@ -180,7 +205,8 @@ fn name_length(text: &str) -> usize {
     if text.starts_with(|one: char| one.is_ascii_digit()) {
         return 0;
     }
-    text.find(|one: char| !(one.is_ascii_alphanumeric() || one == '_')).unwrap_or(text.len())
+    text.find(|one: char| !(one.is_ascii_alphanumeric() || one == '_'))
+        .unwrap_or(text.len())
 }
 
 /// Fills the surroundings' values into a value of a plan; names that are not there become nothing, as in a shell.
@@ -193,7 +219,10 @@ pub(super) fn fill(value: &str, surroundings: &BTreeMap<String, String>) -> Stri
         if let Some(after) = after.strip_prefix('$') {
             filled.push('$');
             rest = after;
-        } else if let Some((name, after)) = after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+        } else if let Some((name, after)) = after
+            .strip_prefix('{')
+            .and_then(|inner| inner.split_once('}'))
+        {
             filled.push_str(surroundings.get(name).map_or("", String::as_str));
             rest = after;
         } else {
@@ -214,7 +243,10 @@ pub fn names_in(value: &str) -> BTreeSet<&str> {
         let after = &rest[start + 1..];
         if let Some(after) = after.strip_prefix('$') {
             rest = after;
-        } else if let Some((name, after)) = after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+        } else if let Some((name, after)) = after
+            .strip_prefix('{')
+            .and_then(|inner| inner.split_once('}'))
+        {
             names.insert(name);
             rest = after;
         } else {
@@ -229,12 +261,18 @@ mod tests {
     use super::*;
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         let resolved = resolve_variables(&vars(pairs)).unwrap();
-        resolved.into_iter().map(|one| (one.name, one.value)).collect()
+        resolved
+            .into_iter()
+            .map(|one| (one.name, one.value))
+            .collect()
     }
 
     #[test]
@@ -261,19 +299,33 @@ mod tests {
     #[test]
     fn dollar_signs_survive_the_way_through_a_plan() {
         for (written, meant) in [
-            ("$$", "$"), ("a$", "a$"), ("$ b", "$ b"), ("$1", "$1"), ("$(ls)", "$(ls)"),
-            ("$${HOME}", "${HOME}"), ("$$HOME", "$HOME"), ("5$ and $$5", "5$ and $5"),
+            ("$$", "$"),
+            ("a$", "a$"),
+            ("$ b", "$ b"),
+            ("$1", "$1"),
+            ("$(ls)", "$(ls)"),
+            ("$${HOME}", "${HOME}"),
+            ("$$HOME", "$HOME"),
+            ("5$ and $$5", "5$ and $5"),
         ] {
             let found = values(&[("A", written)]);
-            assert_eq!(fill(&found[0].1, &vars(&[("HOME", "no")])), meant, "{written}");
+            assert_eq!(
+                fill(&found[0].1, &vars(&[("HOME", "no")])),
+                meant,
+                "{written}"
+            );
             assert!(names_in(&found[0].1).is_empty(), "{written}");
         }
     }
 
     #[test]
     fn circles_are_named() {
-        let error = resolve_variables(&vars(&[("A", "$B"), ("B", "${C}"), ("C", "$B")])).unwrap_err();
-        assert_eq!(error.to_string(), "variables refer to each other in a circle: B → C → B");
+        let error =
+            resolve_variables(&vars(&[("A", "$B"), ("B", "${C}"), ("C", "$B")])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "variables refer to each other in a circle: B → C → B"
+        );
     }
 
     #[test]
@@ -283,7 +335,10 @@ mod tests {
             let before = format!("$V{}", index - 1);
             all.insert(format!("V{index}"), before.repeat(10));
         }
-        assert!(matches!(resolve_variables(&all), Err(VariableError::TooLong { .. })));
+        assert!(matches!(
+            resolve_variables(&all),
+            Err(VariableError::TooLong { .. })
+        ));
     }
 
     #[test]
@@ -296,7 +351,10 @@ mod tests {
     fn half_references_are_refused() {
         for written in ["${", "${}", "${A", "${A-b}", "${1}"] {
             let error = resolve_variables(&vars(&[("X", written)])).unwrap_err();
-            assert!(matches!(error, VariableError::Reference { .. }), "{written}");
+            assert!(
+                matches!(error, VariableError::Reference { .. }),
+                "{written}"
+            );
         }
     }
 }

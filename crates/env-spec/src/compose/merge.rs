@@ -12,8 +12,12 @@ use super::resolve::{End, Location, Resolver, node};
 const MOST_ENTRIES: usize = 1_000_000;
 
 /// What a package keeps at its top for builds and is no part of what it provides.
-const NOT_LINKED_AT_TOP: [&[u8]; 4] =
-    [b"nix-support", b"propagated-build-inputs", b"propagated-user-env-packages", b"log"];
+const NOT_LINKED_AT_TOP: [&[u8]; 4] = [
+    b"nix-support",
+    b"propagated-build-inputs",
+    b"propagated-user-env-packages",
+    b"log",
+];
 
 /// Indexes that every package writes for itself alone: those of several cannot be merged.
 const NOT_LINKED: [&[u8]; 2] = [b"info/dir", b"perllocal.pod"];
@@ -34,10 +38,20 @@ struct Merger<'a, 'r> {
 
 /// Returns the tree of all layers.
 pub(super) fn merge(layers: &[Layer], resolver: &Resolver<'_>) -> Result<Node, ComposeError> {
-    let mut merger = Merger { resolver, entries: 0 };
+    let mut merger = Merger {
+        resolver,
+        entries: 0,
+    };
     let roots = layers.iter().map(|layer| {
-        let place = Location { path: layer.owner.path.clone(), names: Vec::new() };
-        Part { layer, end: End::Directory(place.clone()), place }
+        let place = Location {
+            path: layer.owner.path.clone(),
+            names: Vec::new(),
+        };
+        Part {
+            layer,
+            end: End::Directory(place.clone()),
+            place,
+        }
     });
     // The root is a real directory even for a single package: what is not linked at the top must stay out.
     merger.directory(&roots.collect::<Vec<_>>(), &mut Vec::new())
@@ -45,14 +59,24 @@ pub(super) fn merge(layers: &[Layer], resolver: &Resolver<'_>) -> Result<Node, C
 
 impl Merger<'_, '_> {
     /// Merges directories; `way` leads to them from the root of the environment.
-    fn directory(&mut self, parts: &[Part<'_>], way: &mut Vec<Vec<u8>>) -> Result<Node, ComposeError> {
+    fn directory(
+        &mut self,
+        parts: &[Part<'_>],
+        way: &mut Vec<Vec<u8>>,
+    ) -> Result<Node, ComposeError> {
         if way.len() > DEEPEST {
             let place = shown(way);
-            return Err(ComposeError::TooLarge { what: "folders within each other", most: DEEPEST, place });
+            return Err(ComposeError::TooLarge {
+                what: "folders within each other",
+                most: DEEPEST,
+                place,
+            });
         }
         let mut names: BTreeMap<Vec<u8>, Vec<Part<'_>>> = BTreeMap::new();
         for part in parts {
-            let End::Directory(location) = &part.end else { continue };
+            let End::Directory(location) = &part.end else {
+                continue;
+            };
             let listing = self.resolver.listing(&location.path)?;
             let Some(ListingNode::Directory { entries }) = node(&listing, &location.names) else {
                 continue;
@@ -67,7 +91,11 @@ impl Merger<'_, '_> {
                     ListingNode::File { .. } => End::File(place.clone()),
                     ListingNode::Symlink { .. } => self.resolver.resolve(&place)?,
                 };
-                names.entry(name.clone()).or_default().push(Part { layer: part.layer, place, end });
+                names.entry(name.clone()).or_default().push(Part {
+                    layer: part.layer,
+                    place,
+                    end,
+                });
             }
         }
         let mut entries = BTreeMap::new();
@@ -76,7 +104,11 @@ impl Merger<'_, '_> {
             way.push(name.clone());
             if self.entries > MOST_ENTRIES {
                 let place = shown(way);
-                return Err(ComposeError::TooLarge { what: "entries", most: MOST_ENTRIES, place });
+                return Err(ComposeError::TooLarge {
+                    what: "entries",
+                    most: MOST_ENTRIES,
+                    place,
+                });
             }
             entries.insert(name, self.entry(&parts, way)?);
             way.pop();
@@ -88,7 +120,9 @@ impl Merger<'_, '_> {
     fn entry(&mut self, parts: &[Part<'_>], way: &mut Vec<Vec<u8>>) -> Result<Node, ComposeError> {
         let winner = &parts[0];
         check_conflicts(parts, way)?;
-        let End::Directory(_) = winner.end else { return Ok(link(winner)) };
+        let End::Directory(_) = winner.end else {
+            return Ok(link(winner));
+        };
         let mut seen = BTreeSet::new();
         let directories: Vec<Part<'_>> = parts
             .iter()
@@ -127,7 +161,9 @@ impl Merger<'_, '_> {
 /// Packages of the winner's priority must agree with it; all others give way.
 fn check_conflicts(parts: &[Part<'_>], way: &[Vec<u8>]) -> Result<(), ComposeError> {
     let winner = &parts[0];
-    let Some(priority) = winner.layer.priority else { return Ok(()) };
+    let Some(priority) = winner.layer.priority else {
+        return Ok(());
+    };
     for other in &parts[1..] {
         let is_rival = other.layer.priority == Some(priority)
             && other.layer.owner.install_id != winner.layer.owner.install_id;
@@ -140,15 +176,30 @@ fn check_conflicts(parts: &[Part<'_>], way: &[Vec<u8>]) -> Result<(), ComposeErr
             (End::Directory(_), End::Directory(_)) => {}
             (End::Directory(_), _) => {
                 let (folder, file) = (owner(winner), owner(other));
-                return Err(ComposeError::Kinds { place, folder, file, priority });
+                return Err(ComposeError::Kinds {
+                    place,
+                    folder,
+                    file,
+                    priority,
+                });
             }
             (_, End::Directory(_)) => {
                 let (folder, file) = (owner(other), owner(winner));
-                return Err(ComposeError::Kinds { place, folder, file, priority });
+                return Err(ComposeError::Kinds {
+                    place,
+                    folder,
+                    file,
+                    priority,
+                });
             }
             _ => {
                 let (first, second) = (owner(winner), owner(other));
-                return Err(ComposeError::Conflict { place, first, second, priority });
+                return Err(ComposeError::Conflict {
+                    place,
+                    first,
+                    second,
+                    priority,
+                });
             }
         }
     }
@@ -164,13 +215,22 @@ fn is_left_out(way: &[Vec<u8>], name: &[u8]) -> bool {
         return true;
     }
     let folder = way.last().map_or(&b""[..], Vec::as_slice);
-    NOT_LINKED.iter().any(|left_out| match left_out.iter().position(|byte| *byte == b'/') {
-        None => name == *left_out,
-        Some(slash) => folder == &left_out[..slash] && name == &left_out[slash + 1..],
-    })
+    NOT_LINKED.iter().any(
+        |left_out| match left_out.iter().position(|byte| *byte == b'/') {
+            None => name == *left_out,
+            Some(slash) => folder == &left_out[..slash] && name == &left_out[slash + 1..],
+        },
+    )
 }
 
 fn shown(way: &[Vec<u8>]) -> String {
-    let text = way.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join("/");
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).take(400).collect()
+    let text = way
+        .iter()
+        .map(|name| String::from_utf8_lossy(name))
+        .collect::<Vec<_>>()
+        .join("/");
+    text.chars()
+        .map(|one| if one.is_control() { '\u{fffd}' } else { one })
+        .take(400)
+        .collect()
 }

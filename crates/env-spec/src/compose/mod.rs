@@ -69,7 +69,10 @@ pub struct Composed {
 ///
 /// # Errors
 /// Fails when two packages of one priority have different files at one path, and when a package cannot be read.
-pub fn compose(packages: &[LockedPackage], contents: &dyn Contents) -> Result<Composed, ComposeError> {
+pub fn compose(
+    packages: &[LockedPackage],
+    contents: &dyn Contents,
+) -> Result<Composed, ComposeError> {
     let layers = layers::layers(packages, contents)?;
     let resolver = Resolver::new(contents);
     let tree = merge::merge(&layers, &resolver)?;
@@ -78,7 +81,13 @@ pub fn compose(packages: &[LockedPackage], contents: &dyn Contents) -> Result<Co
     collect_references(&tree, &mut references);
     let path = StorePath::source(ENVIRONMENT_NAME, &nar_hash, &references, false)
         .expect("the name keeps Nix's rules and the hash is a SHA-256");
-    Ok(Composed { path, tree, nar_hash, nar_size, references })
+    Ok(Composed {
+        path,
+        tree,
+        nar_hash,
+        nar_size,
+        references,
+    })
 }
 
 impl Composed {
@@ -102,8 +111,11 @@ impl Composed {
         known: &BTreeMap<StorePath, ClosurePath>,
     ) -> Result<Vec<ClosurePath>, ComposeError> {
         let mut closure = BTreeMap::from([(self.path.clone(), self.closure_path())]);
-        let mut open: Vec<(&StorePath, &StorePath)> =
-            self.references.iter().map(|reference| (reference, &self.path)).collect();
+        let mut open: Vec<(&StorePath, &StorePath)> = self
+            .references
+            .iter()
+            .map(|reference| (reference, &self.path))
+            .collect();
         while let Some((path, needed_by)) = open.pop() {
             if closure.contains_key(path) {
                 continue;
@@ -116,7 +128,12 @@ impl Composed {
             one.references.sort();
             one.references.dedup();
             closure.insert(path.clone(), one);
-            open.extend(known[path].references.iter().map(|reference| (reference, path)));
+            open.extend(
+                known[path]
+                    .references
+                    .iter()
+                    .map(|reference| (reference, path)),
+            );
         }
         Ok(closure.into_values().collect())
     }
@@ -133,11 +150,17 @@ impl Composed {
 fn collect_references(node: &Node, references: &mut BTreeSet<StorePath>) {
     match node {
         Node::Directory(entries) => {
-            entries.values().for_each(|entry| collect_references(entry, references));
+            entries
+                .values()
+                .for_each(|entry| collect_references(entry, references));
         }
         Node::Symlink(target) => {
             let target = std::str::from_utf8(target).ok();
-            references.extend(target.and_then(|one| StorePath::split(one).ok()).map(|(path, _)| path));
+            references.extend(
+                target
+                    .and_then(|one| StorePath::split(one).ok())
+                    .map(|(path, _)| path),
+            );
         }
         Node::File { .. } => {}
     }

@@ -61,13 +61,19 @@ impl Location {
     pub(super) fn child(&self, name: &[u8]) -> Self {
         let mut names = self.names.clone();
         names.push(name.to_vec());
-        Self { path: self.path.clone(), names }
+        Self {
+            path: self.path.clone(),
+            names,
+        }
     }
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(contents: &'a dyn Contents) -> Self {
-        Self { contents, listings: RefCell::default() }
+        Self {
+            contents,
+            listings: RefCell::default(),
+        }
     }
 
     pub(super) fn listing(&self, path: &StorePath) -> Result<Arc<Listing>, ComposeError> {
@@ -77,15 +83,24 @@ impl<'a> Resolver<'a> {
         let listing = self
             .contents
             .listing(path)
-            .map_err(|source| ComposeError::Contents { path: path.clone(), source })?;
-        self.listings.borrow_mut().insert(path.clone(), Arc::clone(&listing));
+            .map_err(|source| ComposeError::Contents {
+                path: path.clone(),
+                source,
+            })?;
+        self.listings
+            .borrow_mut()
+            .insert(path.clone(), Arc::clone(&listing));
         Ok(listing)
     }
 
     /// Follows every symlink on the way to a place and at its end.
     pub(super) fn resolve(&self, place: &Location) -> Result<End, ComposeError> {
         let base = place.path.base_name().as_bytes().to_vec();
-        self.walk(std::iter::once(base).chain(place.names.iter().cloned()).collect())
+        self.walk(
+            std::iter::once(base)
+                .chain(place.names.iter().cloned())
+                .collect(),
+        )
     }
 
     /// Walks names below the store directory.
@@ -104,7 +119,9 @@ impl<'a> Resolver<'a> {
                 }
                 _ => way.push(name),
             }
-            let Some(location) = location(&way) else { return Ok(End::Nowhere) };
+            let Some(location) = location(&way) else {
+                return Ok(End::Nowhere);
+            };
             if way.len() == 1 && !self.contents.contains(&location.path) {
                 return Ok(End::Nowhere);
             }
@@ -113,7 +130,11 @@ impl<'a> Resolver<'a> {
                 None => return Ok(End::Nowhere),
                 Some(ListingNode::Directory { .. }) => {}
                 Some(ListingNode::File { .. }) => {
-                    return Ok(if open.is_empty() { End::File(location) } else { End::Nowhere });
+                    return Ok(if open.is_empty() {
+                        End::File(location)
+                    } else {
+                        End::Nowhere
+                    });
                 }
                 Some(ListingNode::Symlink { target }) => {
                     links += 1;
@@ -123,7 +144,9 @@ impl<'a> Resolver<'a> {
                     way.pop();
                     let below = below_store(target);
                     if target.starts_with(b"/") {
-                        let Some(below) = below else { return Ok(End::Outside(target.clone())) };
+                        let Some(below) = below else {
+                            return Ok(End::Outside(target.clone()));
+                        };
                         way.clear();
                         prepend(&mut open, below);
                     } else {
@@ -152,7 +175,9 @@ impl<'a> Resolver<'a> {
                         return Ok(None);
                     }
                     if target.starts_with(b"/") {
-                        let Some(below) = below_store(target) else { return Ok(None) };
+                        let Some(below) = below_store(target) else {
+                            return Ok(None);
+                        };
                         prepend(&mut open, below);
                         return Ok(match self.walk(open)? {
                             End::Directory(location) => Some(Found::Directory(Some(location))),
@@ -187,25 +212,35 @@ impl<'a> Resolver<'a> {
 
 /// Returns the node at names below the root of a listing.
 pub(super) fn node<'l>(listing: &'l Listing, names: &[Vec<u8>]) -> Option<&'l ListingNode> {
-    names.iter().try_fold(&listing.root, |node, name| match node {
-        ListingNode::Directory { entries } => entries.get(name),
-        _ => None,
-    })
+    names
+        .iter()
+        .try_fold(&listing.root, |node, name| match node {
+            ListingNode::Directory { entries } => entries.get(name),
+            _ => None,
+        })
 }
 
 fn location(way: &[Vec<u8>]) -> Option<Location> {
     let (base, names) = way.split_first()?;
     let path = StorePath::from_base_name(std::str::from_utf8(base).ok()?).ok()?;
-    Some(Location { path, names: names.to_vec() })
+    Some(Location {
+        path,
+        names: names.to_vec(),
+    })
 }
 
 fn below_store(target: &[u8]) -> Option<&[u8]> {
-    target.strip_prefix(STORE_DIR.as_bytes()).filter(|rest| rest.starts_with(b"/"))
+    target
+        .strip_prefix(STORE_DIR.as_bytes())
+        .filter(|rest| rest.starts_with(b"/"))
 }
 
 fn split(path: &[u8]) -> VecDeque<Vec<u8>> {
     let names = path.split(|byte| *byte == b'/');
-    names.filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect()
+    names
+        .filter(|name| !matches!(*name, b"" | b"."))
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 fn prepend(open: &mut VecDeque<Vec<u8>>, path: &[u8]) {

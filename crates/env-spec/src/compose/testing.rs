@@ -43,7 +43,10 @@ impl MemoryStore {
 
 impl Contents for MemoryStore {
     fn listing(&self, path: &StorePath) -> Result<Arc<Listing>, ContentsFailure> {
-        let tree = self.trees.get(path).ok_or_else(|| format!("{path} is not there"))?;
+        let tree = self
+            .trees
+            .get(path)
+            .ok_or_else(|| format!("{path} is not there"))?;
         let nar = tree.write_to(Vec::new())?;
         Ok(Arc::new(Listing::from_reader(nar.as_slice())?))
     }
@@ -51,7 +54,9 @@ impl Contents for MemoryStore {
     fn file(&self, path: &StorePath, relative: &str) -> Result<Vec<u8>, ContentsFailure> {
         let mut node = self.trees.get(path).ok_or("no such path")?;
         for name in relative.split('/') {
-            let Node::Directory(entries) = node else { return Err("not a folder".into()) };
+            let Node::Directory(entries) = node else {
+                return Err("not a folder".into());
+            };
             node = entries.get(name.as_bytes()).ok_or("no such file")?;
         }
         match node {
@@ -87,17 +92,24 @@ pub(crate) fn package(id: &str, priority: u32, path: &StorePath) -> LockedPackag
 }
 
 fn file(contents: &str) -> Node {
-    Node::File { executable: false, contents: contents.into() }
+    Node::File {
+        executable: false,
+        contents: contents.into(),
+    }
 }
 
 fn put(tree: &mut Node, place: &str, node: Node) {
-    let Node::Directory(entries) = tree else { panic!("{place} lies below a file") };
+    let Node::Directory(entries) = tree else {
+        panic!("{place} lies below a file")
+    };
     match place.split_once('/') {
         None => {
             entries.insert(place.into(), node);
         }
         Some((name, rest)) => {
-            let folder = entries.entry(name.into()).or_insert_with(|| Node::Directory(BTreeMap::new()));
+            let folder = entries
+                .entry(name.into())
+                .or_insert_with(|| Node::Directory(BTreeMap::new()));
             put(folder, rest, node);
         }
     }

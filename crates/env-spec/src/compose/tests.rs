@@ -18,12 +18,22 @@ fn walk(node: &Node, way: &str, lines: &mut Vec<String>) {
         Node::Directory(entries) => {
             for (name, node) in entries {
                 let name = String::from_utf8_lossy(name);
-                walk(node, &if way.is_empty() { name.into_owned() } else { format!("{way}/{name}") }, lines);
+                walk(
+                    node,
+                    &if way.is_empty() {
+                        name.into_owned()
+                    } else {
+                        format!("{way}/{name}")
+                    },
+                    lines,
+                );
             }
         }
         Node::Symlink(target) => {
             let target = String::from_utf8_lossy(target).into_owned();
-            let short = target.strip_prefix("/nix/store/").map_or(target.as_str(), |rest| &rest[33..]);
+            let short = target
+                .strip_prefix("/nix/store/")
+                .map_or(target.as_str(), |rest| &rest[33..]);
             lines.push(format!("{way} -> {short}"));
         }
         Node::File { .. } => lines.push(format!("{way} FILE")),
@@ -78,12 +88,24 @@ fn the_root_is_never_a_symlink_and_build_support_is_left_out() {
     let mut store = MemoryStore::default();
     let a = store.add(
         "a",
-        &["bin/a", "nix-support/setup-hook", "propagated-build-inputs=x", "share/info/dir", "share/info/a.info"],
+        &[
+            "bin/a",
+            "nix-support/setup-hook",
+            "propagated-build-inputs=x",
+            "share/info/dir",
+            "share/info/a.info",
+        ],
     );
     let b = store.add("b", &["share/info/dir", "share/info/b.info"]);
     let result = composed(&store, &[package("a", 5, &a), package("b", 5, &b)]);
-    let infos = ["share/info/a.info -> a/share/info/a.info", "share/info/b.info -> b/share/info/b.info"];
-    assert_eq!(lines(&result), [&["bin -> a/bin"], infos.as_slice()].concat());
+    let infos = [
+        "share/info/a.info -> a/share/info/a.info",
+        "share/info/b.info -> b/share/info/b.info",
+    ];
+    assert_eq!(
+        lines(&result),
+        [&["bin -> a/bin"], infos.as_slice()].concat()
+    );
 }
 
 #[test]
@@ -98,7 +120,10 @@ fn two_packages_with_one_file_are_a_conflict_that_priority_settles() {
          set two.priority = 6 under [install] in the manifest: the lower number wins"
     );
     let result = composed(&store, &[package("one", 5, &one), package("two", 4, &two)]);
-    assert_eq!(lines(&result), ["bin/other -> two/bin/other", "bin/tool -> two/bin/tool"]);
+    assert_eq!(
+        lines(&result),
+        ["bin/other -> two/bin/other", "bin/tool -> two/bin/tool"]
+    );
 }
 
 #[test]
@@ -107,14 +132,31 @@ fn a_folder_against_a_file_is_a_conflict_that_priority_settles() {
     let file = store.add("file", &["etc/app"]);
     let folder = store.add("folder", &["etc/app/config"]);
     let more = store.add("more", &["etc/app/more"]);
-    let error = compose(&[package("file", 5, &file), package("folder", 5, &folder)], &store).unwrap_err();
-    assert!(matches!(&error, ComposeError::Kinds { place, .. } if place == "etc/app"), "{error}");
-    let result = composed(&store, &[package("file", 4, &file), package("folder", 5, &folder)]);
+    let error = compose(
+        &[package("file", 5, &file), package("folder", 5, &folder)],
+        &store,
+    )
+    .unwrap_err();
+    assert!(
+        matches!(&error, ComposeError::Kinds { place, .. } if place == "etc/app"),
+        "{error}"
+    );
+    let result = composed(
+        &store,
+        &[package("file", 4, &file), package("folder", 5, &folder)],
+    );
     assert_eq!(lines(&result), ["etc/app -> file/etc/app"]);
-    let all = [package("file", 6, &file), package("folder", 5, &folder), package("more", 7, &more)];
+    let all = [
+        package("file", 6, &file),
+        package("folder", 5, &folder),
+        package("more", 7, &more),
+    ];
     assert_eq!(
         lines(&composed(&store, &all)),
-        ["etc/app/config -> folder/etc/app/config", "etc/app/more -> more/etc/app/more"]
+        [
+            "etc/app/config -> folder/etc/app/config",
+            "etc/app/more -> more/etc/app/more"
+        ]
     );
 }
 
@@ -141,7 +183,10 @@ fn outputs_of_one_package_do_not_conflict() {
     both.outputs.insert("dev".into(), dev);
     both.outputs_to_install.push("dev".into());
     let result = composed(&store, &[both.clone()]);
-    assert_eq!(lines(&result), ["include -> p-dev/include", "share/x -> p/share/x"]);
+    assert_eq!(
+        lines(&result),
+        ["include -> p-dev/include", "share/x -> p/share/x"]
+    );
     both.outputs_to_install.push("man".into());
     let error = compose(&[both], &store).unwrap_err().to_string();
     assert_eq!(error, "package p has no output \"man\"; it has dev, out");
@@ -153,7 +198,11 @@ fn propagated_packages_come_along_and_give_way_to_installed_ones() {
     let far = store.add("far", &["bin/tool=far", "lib/far"]);
     let near = store.add(
         "near",
-        &["bin/tool=near", "lib/near", &format!("nix-support/propagated-build-inputs={far}\n")],
+        &[
+            "bin/tool=near",
+            "lib/near",
+            &format!("nix-support/propagated-build-inputs={far}\n"),
+        ],
     );
     let user = store.add("user", &["share/user"]);
     let app = store.add(
@@ -176,11 +225,21 @@ fn propagated_packages_come_along_and_give_way_to_installed_ones() {
         ]
     );
     let tool = store.add("tool", &["bin/tool=own"]);
-    let result = composed(&store, &[package("app", 5, &app), package("tool", 900, &tool)]);
+    let result = composed(
+        &store,
+        &[package("app", 5, &app), package("tool", 900, &tool)],
+    );
     assert!(lines(&result).contains(&"bin/tool -> tool/bin/tool".to_owned()));
     // Installed by name as well, the propagated one has the precedence of an installed one.
-    let both = [package("app", 5, &app), package("near", 5, &near), package("tool", 5, &tool)];
-    assert!(matches!(compose(&both, &store), Err(ComposeError::Conflict { .. })));
+    let both = [
+        package("app", 5, &app),
+        package("near", 5, &near),
+        package("tool", 5, &tool),
+    ];
+    assert!(matches!(
+        compose(&both, &store),
+        Err(ComposeError::Conflict { .. })
+    ));
 }
 
 #[test]
@@ -188,25 +247,55 @@ fn packages_that_propagate_each_other_end() {
     let mut store = MemoryStore::default();
     let a = store.add("a", &["bin/a"]);
     // A circle cannot be made of real content addresses, so one package names itself by way of another's list.
-    let b = store.add("b", &["bin/b", &format!("nix-support/propagated-build-inputs={a} {a} {a}")]);
-    assert_eq!(lines(&composed(&store, &[package("a", 5, &a), package("b", 5, &b)])).len(), 2);
+    let b = store.add(
+        "b",
+        &[
+            "bin/b",
+            &format!("nix-support/propagated-build-inputs={a} {a} {a}"),
+        ],
+    );
+    assert_eq!(
+        lines(&composed(
+            &store,
+            &[package("a", 5, &a), package("b", 5, &b)]
+        ))
+        .len(),
+        2
+    );
 }
 
 #[test]
 fn a_list_of_propagated_packages_with_something_else_is_refused() {
     let mut store = MemoryStore::default();
     let a = store.add("a", &["nix-support/propagated-build-inputs=/etc/passwd"]);
-    let error = compose(&[package("a", 5, &a)], &store).unwrap_err().to_string();
-    assert!(error.ends_with("-a/nix-support/propagated-build-inputs names \"/etc/passwd\", which is no store path"), "{error}");
+    let error = compose(&[package("a", 5, &a)], &store)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with(
+            "-a/nix-support/propagated-build-inputs names \"/etc/passwd\", which is no store path"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn symlinks_to_folders_are_merged_through() {
     let mut store = MemoryStore::default();
     let real = store.add("real", &["x/one"]);
-    let linked = store.add("linked", &[&format!("lib -> {real}/x"), "usr/share/a", "share -> usr/share"]);
+    let linked = store.add(
+        "linked",
+        &[
+            &format!("lib -> {real}/x"),
+            "usr/share/a",
+            "share -> usr/share",
+        ],
+    );
     let other = store.add("other", &["lib/two", "share/b"]);
-    let result = composed(&store, &[package("linked", 5, &linked), package("other", 5, &other)]);
+    let result = composed(
+        &store,
+        &[package("linked", 5, &linked), package("other", 5, &other)],
+    );
     assert_eq!(
         lines(&result),
         [
@@ -235,7 +324,14 @@ fn a_link_that_all_packages_have_stays_and_leads_to_what_is_merged() {
 fn dangling_and_outside_links_are_kept_as_files() {
     let mut store = MemoryStore::default();
     let absent = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-absent/x";
-    let a = store.add("a", &[&format!("etc/one -> {absent}"), "etc/two -> /etc/passwd", "etc/three -> ../../../../.."]);
+    let a = store.add(
+        "a",
+        &[
+            &format!("etc/one -> {absent}"),
+            "etc/two -> /etc/passwd",
+            "etc/three -> ../../../../..",
+        ],
+    );
     let b = store.add("b", &["etc/b", "etc/two -> /etc/passwd"]);
     let result = composed(&store, &[package("a", 5, &a), package("b", 5, &b)]);
     assert_eq!(lines(&result).len(), 4);
@@ -254,8 +350,17 @@ fn links_that_lead_in_circles_end() {
 #[test]
 fn a_package_that_is_a_file_is_refused() {
     let mut store = MemoryStore::default();
-    let file = store.add_tree("file", Node::File { executable: true, contents: vec![] });
-    assert!(matches!(compose(&[package("f", 5, &file)], &store), Err(ComposeError::SingleFile { .. })));
+    let file = store.add_tree(
+        "file",
+        Node::File {
+            executable: true,
+            contents: vec![],
+        },
+    );
+    assert!(matches!(
+        compose(&[package("f", 5, &file)], &store),
+        Err(ComposeError::SingleFile { .. })
+    ));
 }
 
 #[test]
@@ -272,7 +377,9 @@ fn the_closure_is_sorted_and_a_hole_in_it_is_named() {
     };
     let mut known = BTreeMap::from([(a.clone(), entry(&a, vec![c.clone(), a.clone()]))]);
     let error = result.closure(&known).unwrap_err();
-    assert!(matches!(&error, ComposeError::NotInClosure { path, needed_by } if *path == c && *needed_by == a));
+    assert!(
+        matches!(&error, ComposeError::NotInClosure { path, needed_by } if *path == c && *needed_by == a)
+    );
     known.insert(c.clone(), entry(&c, vec![]));
     known.insert(store.add("unrelated", &["x"]), entry(&c, vec![]));
     let closure = result.closure(&known).unwrap();
@@ -284,8 +391,21 @@ fn the_closure_is_sorted_and_a_hole_in_it_is_named() {
 }
 
 fn some_packages() -> impl Strategy<Value = Vec<(u32, Vec<String>)>> {
-    let place = prop::sample::select(vec!["bin/a", "bin/b", "lib/x/y", "lib/x", "lib/z", "share/d/e/f", "share/d/g"]);
-    let link = prop::sample::select(vec!["lib/l -> x", "share/up -> ../lib", "bin/self -> .", "lib/q -> /etc"]);
+    let place = prop::sample::select(vec![
+        "bin/a",
+        "bin/b",
+        "lib/x/y",
+        "lib/x",
+        "lib/z",
+        "share/d/e/f",
+        "share/d/g",
+    ]);
+    let link = prop::sample::select(vec![
+        "lib/l -> x",
+        "share/up -> ../lib",
+        "bin/self -> .",
+        "lib/q -> /etc",
+    ]);
     let entry = prop_oneof![4 => place.prop_map(str::to_owned), 1 => link.prop_map(str::to_owned)];
     let package = (0u32..8, prop::collection::vec(entry, 0..5));
     prop::collection::vec(package, 0..6)

@@ -35,7 +35,9 @@ pub enum EditError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A text that names no package.
-    #[error("{text:?} names no package: expected such as python3, python3Packages.numpy or nodejs@^20")]
+    #[error(
+        "{text:?} names no package: expected such as python3, python3Packages.numpy or nodejs@^20"
+    )]
     Name {
         /// The text.
         text: String,
@@ -74,15 +76,22 @@ impl PackageEdit {
     /// # Errors
     /// Fails when path or version are none.
     pub fn parse(text: &str) -> Result<Self, EditError> {
-        let wrong = || EditError::Name { text: text.chars().take(100).collect() };
+        let wrong = || EditError::Name {
+            text: text.chars().take(100).collect(),
+        };
         let (path, version) = match text.split_once('@') {
             Some((path, version)) => (path, Some(version)),
             None => (text, None),
         };
-        if !is_attribute_path(path) || version.is_some_and(|one| VersionRequirement::parse(one).is_err()) {
+        if !is_attribute_path(path)
+            || version.is_some_and(|one| VersionRequirement::parse(one).is_err())
+        {
             return Err(wrong());
         }
-        let id = match path.strip_suffix('"').and_then(|rest| rest.rsplit_once('"')) {
+        let id = match path
+            .strip_suffix('"')
+            .and_then(|rest| rest.rsplit_once('"'))
+        {
             Some((_, quoted)) => quoted,
             None => path.rsplit('.').next().unwrap_or(path),
         };
@@ -100,7 +109,11 @@ impl PackageEdit {
 /// Returns the text of a new manifest with comments that explain it.
 #[must_use]
 pub fn template(name: &str) -> String {
-    let name: String = name.chars().filter(|one| !one.is_control()).take(100).collect();
+    let name: String = name
+        .chars()
+        .filter(|one| !one.is_control())
+        .take(100)
+        .collect();
     include_str!("template.toml").replace("{name}", &name)
 }
 
@@ -108,12 +121,19 @@ pub fn template(name: &str) -> String {
 ///
 /// # Errors
 /// Fails when the text is no manifest, or an id is taken by another package; then nothing is changed.
-pub fn add_packages(text: &str, packages: &[PackageEdit]) -> Result<(String, Vec<Added>), EditError> {
+pub fn add_packages(
+    text: &str,
+    packages: &[PackageEdit],
+) -> Result<(String, Vec<Added>), EditError> {
     let mut document = open(text)?;
-    let install = document.entry("install").or_insert_with(|| Item::Table(Table::new()));
+    let install = document
+        .entry("install")
+        .or_insert_with(|| Item::Table(Table::new()));
     // In `install = { … }` only inline entries can stand.
     let is_inline = install.is_value();
-    let install = install.as_table_like_mut().expect("the manifest was read, so install is a table");
+    let install = install
+        .as_table_like_mut()
+        .expect("the manifest was read, so install is a table");
     let mut added = Vec::new();
     for package in packages {
         added.push(add(install, is_inline, package)?);
@@ -128,7 +148,9 @@ pub fn add_packages(text: &str, packages: &[PackageEdit]) -> Result<(String, Vec
 pub fn remove_packages(text: &str, ids: &[String]) -> Result<String, EditError> {
     let mut document = open(text)?;
     for id in ids {
-        let install = document.get_mut("install").and_then(Item::as_table_like_mut);
+        let install = document
+            .get_mut("install")
+            .and_then(Item::as_table_like_mut);
         let missing = |near: Option<&str>| EditError::NotInstalled {
             id: id.chars().take(100).collect(),
             near: near.map(str::to_owned),
@@ -141,7 +163,12 @@ pub fn remove_packages(text: &str, ids: &[String]) -> Result<String, EditError> 
         match found.as_slice() {
             [one] => install.remove(one),
             [] => return Err(missing(nearest(id, install.iter().map(|(name, _)| name)))),
-            _ => return Err(EditError::Ambiguous { path: id.clone(), ids: found }),
+            _ => {
+                return Err(EditError::Ambiguous {
+                    path: id.clone(),
+                    ids: found,
+                });
+            }
         };
     }
     Ok(document.to_string())
@@ -160,15 +187,23 @@ fn add(
     package: &PackageEdit,
 ) -> Result<Added, EditError> {
     let Some(existing) = install.get_mut(&package.install_id) else {
-        let entry = if is_inline { inline_entry(package) } else { dotted_entry(package) };
+        let entry = if is_inline {
+            inline_entry(package)
+        } else {
+            dotted_entry(package)
+        };
         install.insert(&package.install_id, entry);
         return Ok(Added::New);
     };
-    let existing = existing.as_table_like_mut().expect("the manifest was read, so an entry is a table");
+    let existing = existing
+        .as_table_like_mut()
+        .expect("the manifest was read, so an entry is a table");
     let text = |key: &str| existing.get(key).and_then(path_text);
     let same = text("pkg-path").as_deref() == Some(&package.pkg_path);
     if !same {
-        let other = ["pkg-path", "flake", "store-path"].into_iter().find_map(text);
+        let other = ["pkg-path", "flake", "store-path"]
+            .into_iter()
+            .find_map(text);
         return Err(EditError::Taken {
             id: package.install_id.clone(),
             existing: other.unwrap_or_else(|| "another package".to_owned()),
@@ -215,9 +250,17 @@ fn path_text(item: &Item) -> Option<String> {
 fn ids_of(install: &dyn TableLike, path: &str) -> Vec<String> {
     let has = |item: &Item| {
         let table = item.as_table_like();
-        table.and_then(|table| table.get("pkg-path")).and_then(path_text).as_deref() == Some(path)
+        table
+            .and_then(|table| table.get("pkg-path"))
+            .and_then(path_text)
+            .as_deref()
+            == Some(path)
     };
-    install.iter().filter(|(_, item)| has(item)).map(|(id, _)| id.to_owned()).collect()
+    install
+        .iter()
+        .filter(|(_, item)| has(item))
+        .map(|(id, _)| id.to_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -225,7 +268,10 @@ mod tests {
     use super::*;
 
     fn packages(names: &[&str]) -> Vec<PackageEdit> {
-        names.iter().map(|name| PackageEdit::parse(name).unwrap()).collect()
+        names
+            .iter()
+            .map(|name| PackageEdit::parse(name).unwrap())
+            .collect()
     }
 
     fn added(text: &str, names: &[&str]) -> String {
@@ -246,7 +292,10 @@ mod tests {
     #[test]
     fn comments_and_order_stay() {
         let text = "# top\n[vars]\nA = \"1\" # one\n\n[install]\n# the shell\nbash.pkg-path = \"bash\" # b\n\n[hook]\n";
-        assert_eq!(added(text, &["jq"]), text.replace("# b\n", "# b\njq.pkg-path = \"jq\"\n"));
+        assert_eq!(
+            added(text, &["jq"]),
+            text.replace("# b\n", "# b\njq.pkg-path = \"jq\"\n")
+        );
         let both = added(text, &["jq"]);
         assert_eq!(remove_packages(&both, &["jq".to_owned()]).unwrap(), text);
     }
@@ -265,10 +314,21 @@ mod tests {
         ] {
             let result = added(text, &["jq", "curl@8"]);
             let file = ManifestFile::parse(&result).unwrap();
-            assert!(file.install.contains_key("jq") && file.install.contains_key("curl"), "{result}");
-            assert_eq!(file.install.contains_key("a"), text.contains("pkg-path"), "{result}");
+            assert!(
+                file.install.contains_key("jq") && file.install.contains_key("curl"),
+                "{result}"
+            );
+            assert_eq!(
+                file.install.contains_key("a"),
+                text.contains("pkg-path"),
+                "{result}"
+            );
             let less = remove_packages(&result, &["jq".to_owned(), "curl".to_owned()]).unwrap();
-            assert_eq!(ManifestFile::parse(&less).unwrap(), ManifestFile::parse(text).unwrap(), "{less}");
+            assert_eq!(
+                ManifestFile::parse(&less).unwrap(),
+                ManifestFile::parse(text).unwrap(),
+                "{less}"
+            );
         }
     }
 
@@ -286,18 +346,29 @@ mod tests {
     fn a_taken_id_and_an_absent_one_are_named() {
         let text = added("", &["python3Packages.numpy"]);
         let error = add_packages(&text, &packages(&["python311Packages.numpy"])).unwrap_err();
-        assert!(error.to_string().contains("taken by python3Packages.numpy"), "{error}");
+        assert!(
+            error.to_string().contains("taken by python3Packages.numpy"),
+            "{error}"
+        );
         let error = remove_packages(&text, &["nunpy".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "nunpy is not installed; did you mean numpy?");
+        assert_eq!(
+            error.to_string(),
+            "nunpy is not installed; did you mean numpy?"
+        );
         let left = remove_packages(&text, &["python3Packages.numpy".to_owned()]).unwrap();
         assert!(!left.contains("numpy"));
     }
 
     #[test]
     fn names_that_are_none_are_refused() {
-        for text in ["", "@1", "a b", "a@", "a@>=", "../x", "a..b", "$(x)", "-x y"] {
+        for text in [
+            "", "@1", "a b", "a@", "a@>=", "../x", "a..b", "$(x)", "-x y",
+        ] {
             assert!(PackageEdit::parse(text).is_err(), "{text}");
         }
-        assert_eq!(PackageEdit::parse("linux.\"6.12\"").unwrap().install_id, "6.12");
+        assert_eq!(
+            PackageEdit::parse("linux.\"6.12\"").unwrap().install_id,
+            "6.12"
+        );
     }
 }

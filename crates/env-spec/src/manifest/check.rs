@@ -14,7 +14,10 @@ const NEWEST_SCHEMA: (u64, u64) = (1, 19);
 pub(super) fn version(root: &mut Table<'_, '_>) {
     let (version, schema) = (root.take("version"), root.take("schema-version"));
     if let (Some(_), Some(schema)) = (&version, &schema) {
-        schema.key_error("stands beside version", Some("keep one of the two".to_owned()));
+        schema.key_error(
+            "stands beside version",
+            Some("keep one of the two".to_owned()),
+        );
     }
     if let Some(field) = version {
         field.number(1..2);
@@ -30,11 +33,16 @@ pub(super) fn version(root: &mut Table<'_, '_>) {
     match numbers.as_deref() {
         Some([major, rest @ ..]) if rest.len() <= 2 => {
             if (*major, rest.first().copied().unwrap_or(0)) > NEWEST_SCHEMA {
-                let help = format!("this Nival knows schemas up to {newest}: upgrade it, or lower the number");
+                let help = format!(
+                    "this Nival knows schemas up to {newest}: upgrade it, or lower the number"
+                );
                 field.error(&format!("is {text}, which is too new"), Some(help));
             }
         }
-        _ => field.error(&format!("is {text:?}, which is no version"), Some(format!("such as \"{newest}\""))),
+        _ => field.error(
+            &format!("is {text:?}, which is no version"),
+            Some(format!("such as \"{newest}\"")),
+        ),
     }
 }
 
@@ -51,11 +59,19 @@ pub(super) fn whole(source: &Source<'_>, file: &ManifestFile) {
             if !file.services.contains_key(wanted) {
                 let near = nearest(wanted, file.services.keys().map(String::as_str));
                 let help = near.map(|near| format!("did you mean {near}?"));
-                at(&["services", name], format!("service {name} depends on {wanted:?}, which is not there"), help);
+                at(
+                    &["services", name],
+                    format!("service {name} depends on {wanted:?}, which is not there"),
+                    help,
+                );
             }
         }
         if let Some(circle) = circle(file, name) {
-            at(&["services", name], format!("services depend on each other in a circle: {circle}"), None);
+            at(
+                &["services", name],
+                format!("services depend on each other in a circle: {circle}"),
+                None,
+            );
         }
     }
     for (name, build) in &file.build {
@@ -63,7 +79,11 @@ pub(super) fn whole(source: &Source<'_>, file: &ManifestFile) {
             if !file.install.contains_key(id) && file.include.is_empty() {
                 let near = nearest(id, file.install.keys().map(String::as_str));
                 let help = near.map(|near| format!("did you mean {near}?"));
-                at(&["build", name], format!("build {name} needs package {id:?}, which [install] lacks"), help);
+                at(
+                    &["build", name],
+                    format!("build {name} needs package {id:?}, which [install] lacks"),
+                    help,
+                );
             }
         }
     }
@@ -75,7 +95,12 @@ fn circle(file: &ManifestFile, first: &str) -> Option<String> {
     let mut open: Vec<Vec<&str>> = vec![vec![first]];
     while let Some(way) = open.pop() {
         let last = way.last().expect("a way begins with its first service");
-        for next in file.services.get(*last).iter().flat_map(|service| &service.depends_on) {
+        for next in file
+            .services
+            .get(*last)
+            .iter()
+            .flat_map(|service| &service.depends_on)
+        {
             let mut longer = way.clone();
             longer.push(next);
             if next == first {

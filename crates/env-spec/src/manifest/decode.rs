@@ -37,7 +37,12 @@ pub(super) struct Field<'s, 't> {
 
 impl<'t> Source<'t> {
     pub(super) fn new(text: &'t str, root: &'t Spanned<DeTable<'t>>) -> Self {
-        Self { text, root, errors: RefCell::default(), warnings: RefCell::default() }
+        Self {
+            text,
+            root,
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
+        }
     }
 
     /// Returns where the key at the end of a path stands.
@@ -45,21 +50,30 @@ impl<'t> Source<'t> {
         let mut table = Some(self.root.get_ref());
         let mut place = 0..0;
         for name in path {
-            let Some((key, value)) = table.and_then(|table| table.get_key_value(*name)) else { break };
+            let Some((key, value)) = table.and_then(|table| table.get_key_value(*name)) else {
+                break;
+            };
             place = key.span();
             table = value.get_ref().as_table();
         }
         place
     }
 
-    pub(super) fn error(&self, span: &Range<usize>, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn error(
+        &self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
         let mut found = Diagnostic::at(self.text, span, message);
         found.help = help;
         self.errors.borrow_mut().push(found);
     }
 
     fn warn(&self, span: &Range<usize>, message: String) {
-        self.warnings.borrow_mut().push(Diagnostic::at(self.text, span, message));
+        self.warnings
+            .borrow_mut()
+            .push(Diagnostic::at(self.text, span, message));
     }
 
     /// Returns errors and warnings, each from the top of the text to its end.
@@ -75,19 +89,47 @@ impl<'t> Source<'t> {
 
 impl<'s, 't> Table<'s, 't> {
     pub(super) fn root(source: &'s Source<'t>) -> Self {
-        Self::new(source, String::new(), source.root.span(), source.root.get_ref())
+        Self::new(
+            source,
+            String::new(),
+            source.root.span(),
+            source.root.get_ref(),
+        )
     }
 
-    fn new(source: &'s Source<'t>, path: String, span: Range<usize>, table: &'s DeTable<'t>) -> Self {
+    fn new(
+        source: &'s Source<'t>,
+        path: String,
+        span: Range<usize>,
+        table: &'s DeTable<'t>,
+    ) -> Self {
         let left = table
             .iter()
             .map(|(key, value)| {
                 let name: &str = key.get_ref();
-                let path = if path.is_empty() { shown(name) } else { format!("{path}.{}", shown(name)) };
-                (name, Field { source, path, key_span: key.span(), value })
+                let path = if path.is_empty() {
+                    shown(name)
+                } else {
+                    format!("{path}.{}", shown(name))
+                };
+                (
+                    name,
+                    Field {
+                        source,
+                        path,
+                        key_span: key.span(),
+                        value,
+                    },
+                )
             })
             .collect();
-        Self { source, path, span, left, known: Vec::new() }
+        Self {
+            source,
+            path,
+            span,
+            left,
+            known: Vec::new(),
+        }
     }
 
     /// Takes a key that is known here.
@@ -109,7 +151,13 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     pub(super) fn strings(&mut self, key: &'static str) -> Option<Vec<String>> {
-        Some(self.take(key)?.strings()?.into_iter().map(|(text, _)| text).collect())
+        Some(
+            self.take(key)?
+                .strings()?
+                .into_iter()
+                .map(|(text, _)| text)
+                .collect(),
+        )
     }
 
     pub(super) fn table(&mut self, key: &'static str) -> Option<Self> {
@@ -146,12 +194,20 @@ impl<'s, 't> Table<'s, 't> {
     /// Reports every key that was not taken.
     pub(super) fn finish(self) {
         for (key, field) in &self.left {
-            let place = if self.path.is_empty() { String::new() } else { format!(" in {}", self.path) };
+            let place = if self.path.is_empty() {
+                String::new()
+            } else {
+                format!(" in {}", self.path)
+            };
             let help = match nearest(key, self.known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            self.source.error(&field.key_span, format!("unknown key {}{place}", shown(key)), Some(help));
+            self.source.error(
+                &field.key_span,
+                format!("unknown key {}{place}", shown(key)),
+                Some(help),
+            );
         }
     }
 }
@@ -191,14 +247,24 @@ impl<'s, 't> Field<'s, 't> {
         let found = u64::from_str_radix(number.as_str(), number.radix()).ok();
         let found = found.filter(|number| range.contains(number));
         if found.is_none() {
-            self.error(&format!("is {number}; allowed are {} to {}", range.start, range.end - 1), None);
+            self.error(
+                &format!(
+                    "is {number}; allowed are {} to {}",
+                    range.start,
+                    range.end - 1
+                ),
+                None,
+            );
         }
         found
     }
 
     /// Returns the strings of an array with their places.
     pub(super) fn strings(&self) -> Option<Vec<(String, Self)>> {
-        self.elements()?.into_iter().map(|field| Some((field.string()?, field))).collect()
+        self.elements()?
+            .into_iter()
+            .map(|field| Some((field.string()?, field)))
+            .collect()
     }
 
     /// Returns the elements of an array.
@@ -217,9 +283,12 @@ impl<'s, 't> Field<'s, 't> {
 
     pub(super) fn table(&self) -> Option<Table<'s, 't>> {
         match self.value.get_ref() {
-            DeValue::Table(table) => {
-                Some(Table::new(self.source, self.path.clone(), self.key_span.clone(), table))
-            }
+            DeValue::Table(table) => Some(Table::new(
+                self.source,
+                self.path.clone(),
+                self.key_span.clone(),
+                table,
+            )),
             _ => self.wrong_type("a table", None),
         }
     }
@@ -238,12 +307,14 @@ impl<'s, 't> Field<'s, 't> {
 
     /// Reports an error about the value.
     pub(super) fn error(&self, problem: &str, help: Option<String>) {
-        self.source.error(&self.value.span(), format!("{} {problem}", self.path), help);
+        self.source
+            .error(&self.value.span(), format!("{} {problem}", self.path), help);
     }
 
     /// Reports an error about the key.
     pub(super) fn key_error(&self, problem: &str, help: Option<String>) {
-        self.source.error(&self.key_span, format!("{} {problem}", self.path), help);
+        self.source
+            .error(&self.key_span, format!("{} {problem}", self.path), help);
     }
 
     fn wrong_type<T>(&self, wanted: &str, help: Option<String>) -> Option<T> {
@@ -263,5 +334,9 @@ impl<'s, 't> Field<'s, 't> {
 /// Names in messages: short and without control characters.
 fn shown(name: &str) -> String {
     let short: String = name.chars().take(80).collect();
-    if short.chars().any(char::is_control) || short.is_empty() { format!("{short:?}") } else { short }
+    if short.chars().any(char::is_control) || short.is_empty() {
+        format!("{short:?}")
+    } else {
+        short
+    }
 }

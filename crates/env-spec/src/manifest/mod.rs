@@ -3,6 +3,7 @@
 mod check;
 mod decode;
 mod file;
+mod packages;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ pub use file::{
     ActivateMode, Build, BuildVersion, Containerize, Hook, Include, InstallEntry, InstallSource,
     ManifestFile, OptionsTable, Outputs, Profile, Readiness, Sandbox, Service, Shutdown,
 };
-pub(crate) use tables::is_attribute_path;
+pub(crate) use packages::is_attribute_path;
 
 use crate::System;
 use crate::diagnostic::Diagnostic;
@@ -107,7 +108,11 @@ impl ManifestError {
     /// Returns all of it as lines of text that show the places.
     #[must_use]
     pub fn render(&self, file: &str) -> String {
-        self.diagnostics.iter().map(|one| one.render(file)).collect::<Vec<_>>().join("\n\n")
+        self.diagnostics
+            .iter()
+            .map(|one| one.render(file))
+            .collect::<Vec<_>>()
+            .join("\n\n")
     }
 }
 
@@ -118,19 +123,32 @@ impl ManifestFile {
     /// Fails with everything that is wrong in it: syntax, unknown keys, wrong types, values out of range.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         if text.len() > LARGEST_MANIFEST {
-            let message = format!("manifest has {} bytes; the largest allowed is {LARGEST_MANIFEST}", text.len());
-            return Err(ManifestError { diagnostics: vec![Diagnostic::at("", &(0..0), message)] });
+            let message = format!(
+                "manifest has {} bytes; the largest allowed is {LARGEST_MANIFEST}",
+                text.len()
+            );
+            return Err(ManifestError {
+                diagnostics: vec![Diagnostic::at("", &(0..0), message)],
+            });
         }
         let document = DeTable::parse(text).map_err(|error| {
             let message = error.message().replace('\n', " ");
             let span = error.span().unwrap_or(0..0);
-            ManifestError { diagnostics: vec![Diagnostic::at(text, &span, message)] }
+            ManifestError {
+                diagnostics: vec![Diagnostic::at(text, &span, message)],
+            }
         })?;
         let source = decode::Source::new(text, &document);
         let mut file = tables::read(&source, decode::Table::root(&source));
         let (errors, warnings) = source.finish();
         file.warnings = warnings;
-        if errors.is_empty() { Ok(file) } else { Err(ManifestError { diagnostics: errors }) }
+        if errors.is_empty() {
+            Ok(file)
+        } else {
+            Err(ManifestError {
+                diagnostics: errors,
+            })
+        }
     }
 
     /// Returns the manifest with defaults where nothing is said.
@@ -144,13 +162,21 @@ impl ManifestFile {
             priority: entry.priority.unwrap_or(DEFAULT_PRIORITY),
             systems: match &entry.systems {
                 None => systems.clone(),
-                Some(own) => systems.iter().filter(|system| own.contains(system)).cloned().collect(),
+                Some(own) => systems
+                    .iter()
+                    .filter(|system| own.contains(system))
+                    .cloned()
+                    .collect(),
             },
             outputs: entry.outputs.clone(),
         };
         Manifest {
             description: self.description.clone(),
-            install: self.install.iter().map(|(id, entry)| (id.clone(), install(entry))).collect(),
+            install: self
+                .install
+                .iter()
+                .map(|(id, entry)| (id.clone(), install(entry)))
+                .collect(),
             vars: self.vars.clone(),
             hook: self.hook.clone(),
             profile: self.profile.clone(),
@@ -203,11 +229,17 @@ pub fn is_install_id(text: &str) -> bool {
 pub fn is_variable_name(text: &str) -> bool {
     text.len() <= 200
         && text.starts_with(|one: char| one.is_ascii_alphabetic() || one == '_')
-        && text.chars().all(|one| one.is_ascii_alphanumeric() || one == '_')
+        && text
+            .chars()
+            .all(|one| one.is_ascii_alphanumeric() || one == '_')
 }
 
 fn more(count: usize) -> String {
-    if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
+    if count > 1 {
+        format!(" (and {} more)", count - 1)
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::decode::{Field, Source, Table};
 use super::file::{
-    ActivateMode, Build, BuildVersion, Containerize, Include, InstallEntry, InstallSource,
-    ManifestFile, OptionsTable, Outputs, Profile, Readiness, Sandbox, Service, Shutdown,
+    ActivateMode, Build, BuildVersion, Containerize, Include, ManifestFile, OptionsTable, Profile,
+    Readiness, Sandbox, Service, Shutdown,
 };
-use super::{DEFAULT_GROUP, check, is_install_id, is_variable_name};
+use super::packages::install;
+use super::{check, is_install_id, is_variable_name};
 use crate::System;
 use crate::diagnostic::nearest;
-use crate::solve::VersionRequirement;
 
 /// Reads the whole document.
 pub(super) fn read(source: &Source<'_>, mut root: Table<'_, '_>) -> ManifestFile {
@@ -18,7 +18,10 @@ pub(super) fn read(source: &Source<'_>, mut root: Table<'_, '_>) -> ManifestFile
     root.ignore("minimum-cli-version");
     root.ignore("plugins");
     root.ignore("pkg-groups");
-    let mut file = ManifestFile { description: root.string("description"), ..ManifestFile::default() };
+    let mut file = ManifestFile {
+        description: root.string("description"),
+        ..ManifestFile::default()
+    };
     file.install = named(root.table("install"), is_install_id, install);
     file.vars = named(root.table("vars"), is_variable_name, |field| field.string());
     if let Some(mut table) = root.table("hook") {
@@ -41,8 +44,14 @@ pub(super) fn read(source: &Source<'_>, mut root: Table<'_, '_>) -> ManifestFile
     let services = root.table("services");
     file.services = named(services, is_install_id, service);
     if let Some(mut table) = root.table("include") {
-        let elements = table.take("environments").and_then(|field| field.elements());
-        file.include = elements.into_iter().flatten().filter_map(|field| include(&field)).collect();
+        let elements = table
+            .take("environments")
+            .and_then(|field| field.elements());
+        file.include = elements
+            .into_iter()
+            .flatten()
+            .filter_map(|field| include(&field))
+            .collect();
         table.finish();
     }
     file.build = named(root.table("build"), is_install_id, build);
@@ -76,126 +85,14 @@ fn named<'s, 't: 's, T>(
         .collect()
 }
 
-fn install(field: &Field<'_, '_>) -> Option<InstallEntry> {
-    if field.is_string() {
-        let help = format!("write {}.pkg-path = …", field.path().rsplit('.').next().unwrap_or_default());
-        field.error("must be a table, not a string", Some(help));
-        return None;
-    }
-    let mut table = field.table()?;
-    let pkg_path = table.take("pkg-path");
-    let flake = table.take("flake");
-    let store_path = table.take("store-path");
-    let version = table.take("version");
-    let group = table.take("pkg-group");
-    let outputs = table.take("outputs");
-    let entry = InstallEntry {
-        priority: table.number("priority", 0..u64::from(u32::MAX)).and_then(|one| one.try_into().ok()),
-        systems: table.take("systems").and_then(|field| systems(&field)),
-        outputs: outputs.as_ref().and_then(read_outputs).unwrap_or_default(),
-        source: match (pkg_path, flake, &store_path) {
-            (Some(path), None, None) => InstallSource::Catalog {
-                pkg_path: attribute_path(&path)?,
-                version: version.as_ref().and_then(requirement),
-                group: group.as_ref().and_then(group_name).unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
-            },
-            (None, Some(flake), None) => InstallSource::Flake { reference: flake.string()? },
-            (None, None, Some(path)) => InstallSource::StorePath { path: read_store_path(path)? },
-            _ => {
-                let help = "give exactly one of pkg-path, flake and store-path";
-                field.key_error("does not say which package it is", Some(help.to_owned()));
-                return None;
-            }
-        },
-    };
-    if !matches!(entry.source, InstallSource::Catalog { .. }) {
-        for (field, name) in [(&version, "version"), (&group, "pkg-group")] {
-            if let Some(field) = field {
-                field.key_error(&format!("is only for packages with a pkg-path, which have a {name}"), None);
-            }
-        }
-    }
-    if let (InstallSource::StorePath { .. }, Some(field)) = (&entry.source, &outputs) {
-        field.key_error("has no meaning: a store path is one output", None);
-    }
-    table.finish();
-    Some(entry)
-}
-
-/// Reads an attribute path: text, or an array of names.
-fn attribute_path(field: &Field<'_, '_>) -> Option<String> {
-    let path = if field.is_array() {
-        let names: Vec<String> = field.strings()?.into_iter().map(|(name, _)| name).collect();
-        let quoted = names.iter().map(|name| if name.contains('.') { format!("\"{name}\"") } else { name.clone() });
-        quoted.collect::<Vec<_>>().join(".")
-    } else {
-        field.string()?
-    };
-    if !is_attribute_path(&path) {
-        let help = "names of letters, digits and -_+' joined by dots, such as python3Packages.numpy";
-        field.error("is not a package path", Some(help.to_owned()));
-        return None;
-    }
-    Some(path)
-}
-
-/// Returns whether a text is an attribute path; names with dots are in quotes.
-pub(crate) fn is_attribute_path(path: &str) -> bool {
-    let mut quoted = false;
-    let mut length = 0;
-    for one in path.chars() {
-        match one {
-            '"' => quoted = !quoted,
-            '.' if !quoted && length == 0 => return false,
-            '.' if !quoted => length = 0,
-            _ if one.is_ascii_alphanumeric() || "-_+'".contains(one) || (quoted && one == '.') => length += 1,
-            _ => return false,
-        }
-    }
-    !quoted && length > 0 && path.len() <= 300
-}
-
-fn requirement(field: &Field<'_, '_>) -> Option<String> {
-    let text = field.string()?;
-    if let Err(error) = VersionRequirement::parse(&text) {
-        field.error(&error.to_string(), None);
-    }
-    Some(text)
-}
-
-fn group_name(field: &Field<'_, '_>) -> Option<String> {
-    let name = field.string()?;
-    if !is_install_id(&name) {
-        field.error("is not a valid group name", None);
-    }
-    Some(name)
-}
-
-fn read_store_path(field: &Field<'_, '_>) -> Option<nix_data::StorePath> {
-    let text = field.string()?;
-    text.parse().inspect_err(|error: &nix_data::StorePathError| field.error(&format!("is no store path: {error}"), None)).ok()
-}
-
-fn read_outputs(field: &Field<'_, '_>) -> Option<Outputs> {
-    if field.is_string() {
-        if field.string()? == "all" {
-            return Some(Outputs::All);
-        }
-        field.error("must be an array of outputs or \"all\"", None);
-        return None;
-    }
-    let names: Vec<String> = field.strings()?.into_iter().map(|(name, _)| name).collect();
-    if names.is_empty() {
-        field.error("names no output", None);
-    }
-    Some(Outputs::Named(names))
-}
-
-fn systems(field: &Field<'_, '_>) -> Option<Vec<System>> {
+pub(super) fn systems(field: &Field<'_, '_>) -> Option<Vec<System>> {
     let mut systems = Vec::new();
     let written = field.strings()?;
     if written.is_empty() {
-        field.error("names no system", Some(format!("known: {}", System::KNOWN.join(", "))));
+        field.error(
+            "names no system",
+            Some(format!("known: {}", System::KNOWN.join(", "))),
+        );
     }
     for (text, field) in written {
         match text.parse::<System>() {
@@ -229,17 +126,34 @@ fn service(field: &Field<'_, '_>) -> Option<Service> {
     });
     let readiness = table.table("readiness").and_then(|mut table| {
         let command = table.required("command");
-        let seconds = |number: Option<u64>, default| number.and_then(|one| one.try_into().ok()).unwrap_or(default);
+        let seconds = |number: Option<u64>, default| {
+            number
+                .and_then(|one| one.try_into().ok())
+                .unwrap_or(default)
+        };
         let interval_seconds = seconds(table.number("interval-seconds", 1..3_601), 1);
         let timeout_seconds = seconds(table.number("timeout-seconds", 1..86_401), 60);
         table.finish();
-        Some(Readiness { command: command?, interval_seconds, timeout_seconds })
+        Some(Readiness {
+            command: command?,
+            interval_seconds,
+            timeout_seconds,
+        })
     });
     let is_daemon = table.boolean("is-daemon").unwrap_or(false);
-    if is_daemon && shutdown.as_ref().is_none_or(|shutdown| shutdown.command.is_none()) {
-        field.key_error("is a daemon without shutdown.command", Some("say how to stop it".to_owned()));
+    if is_daemon
+        && shutdown
+            .as_ref()
+            .is_none_or(|shutdown| shutdown.command.is_none())
+    {
+        field.key_error(
+            "is a daemon without shutdown.command",
+            Some("say how to stop it".to_owned()),
+        );
     }
-    let vars = named(table.table("vars"), is_variable_name, |field| field.string());
+    let vars = named(table.table("vars"), is_variable_name, |field| {
+        field.string()
+    });
     let service = Service {
         command: command.unwrap_or_default(),
         vars,
@@ -262,9 +176,16 @@ fn include(field: &Field<'_, '_>) -> Option<Include> {
     table.finish();
     match (dir, remote) {
         (Some(dir), None) => Some(Include::Dir { dir, name }),
-        (None, Some(remote)) => Some(Include::Remote { remote, generation, name }),
+        (None, Some(remote)) => Some(Include::Remote {
+            remote,
+            generation,
+            name,
+        }),
         _ => {
-            field.key_error("does not say what to include", Some("give either dir or remote".to_owned()));
+            field.key_error(
+                "does not say what to include",
+                Some("give either dir or remote".to_owned()),
+            );
             None
         }
     }
@@ -290,14 +211,19 @@ fn build(field: &Field<'_, '_>) -> Option<Build> {
             }
         }
     });
-    let sandbox = table.take("sandbox").and_then(|field| match field.string()?.as_str() {
-        "off" => Some(Sandbox::Off),
-        "pure" => Some(Sandbox::Pure),
-        other => {
-            field.error(&format!("is {other:?}; allowed are \"off\" and \"pure\""), None);
-            None
-        }
-    });
+    let sandbox = table
+        .take("sandbox")
+        .and_then(|field| match field.string()?.as_str() {
+            "off" => Some(Sandbox::Off),
+            "pure" => Some(Sandbox::Pure),
+            other => {
+                field.error(
+                    &format!("is {other:?}; allowed are \"off\" and \"pure\""),
+                    None,
+                );
+                None
+            }
+        });
     let license = table.take("license").and_then(|field| {
         if field.is_string() {
             return field.string().map(|one| vec![one]);
@@ -336,14 +262,20 @@ fn options(mut table: Table<'_, '_>) -> OptionsTable {
     }
     if let Some(mut activate) = table.table("activate") {
         activate.ignore("upgrade-notifications");
-        options.activate_mode = activate.take("mode").and_then(|field| match field.string()?.as_str() {
-            "dev" => Some(ActivateMode::Dev),
-            "run" => Some(ActivateMode::Run),
-            other => {
-                field.error(&format!("is {other:?}; allowed are \"dev\" and \"run\""), None);
-                None
-            }
-        });
+        options.activate_mode =
+            activate
+                .take("mode")
+                .and_then(|field| match field.string()?.as_str() {
+                    "dev" => Some(ActivateMode::Dev),
+                    "run" => Some(ActivateMode::Run),
+                    other => {
+                        field.error(
+                            &format!("is {other:?}; allowed are \"dev\" and \"run\""),
+                            None,
+                        );
+                        None
+                    }
+                });
         activate.finish();
     }
     table.finish();

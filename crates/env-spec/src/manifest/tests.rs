@@ -83,15 +83,31 @@ fn every_table_is_read() {
     assert_eq!(numpy.systems.len(), 1);
     let group = DEFAULT_GROUP.to_owned();
     let pkg_path = "python3Packages.numpy".to_owned();
-    assert_eq!(numpy.source, InstallSource::Catalog { pkg_path, version: None, group });
+    assert_eq!(
+        numpy.source,
+        InstallSource::Catalog {
+            pkg_path,
+            version: None,
+            group
+        }
+    );
     assert_eq!(manifest.install["python3"].systems.len(), 2);
-    assert_eq!(manifest.install["curl"].outputs, Outputs::Named(vec!["bin".into(), "man".into()]));
+    assert_eq!(
+        manifest.install["curl"].outputs,
+        Outputs::Named(vec!["bin".into(), "man".into()])
+    );
     assert_eq!(manifest.options.activate_mode, ActivateMode::Run);
     assert!(manifest.options.allow.unfree && !manifest.options.allow.broken);
-    assert_eq!(manifest.services["db"].shutdown.as_ref().unwrap().signal, Some(2));
+    assert_eq!(
+        manifest.services["db"].shutdown.as_ref().unwrap().signal,
+        Some(2)
+    );
     assert_eq!(manifest.services["api"].depends_on, ["db"]);
     assert_eq!(manifest.include.len(), 2);
-    assert_eq!(manifest.build["app"].version, Some(BuildVersion::File("VERSION".into())));
+    assert_eq!(
+        manifest.build["app"].version,
+        Some(BuildVersion::File("VERSION".into()))
+    );
     assert_eq!(manifest.containerize.unwrap().labels["org.example"], "x");
 }
 
@@ -107,25 +123,44 @@ fn an_empty_manifest_has_flox_defaults() {
 #[test]
 fn unknown_keys_show_the_line_and_the_nearest_key() {
     let text = "[install]\njq.pkg-path = \"jq\"\njq.prioritty = 3\n";
-    assert_eq!(only_error(text), "line 3: unknown key prioritty in install.jq; did you mean priority?");
+    assert_eq!(
+        only_error(text),
+        "line 3: unknown key prioritty in install.jq; did you mean priority?"
+    );
     let error = Manifest::parse(text).unwrap_err();
-    assert_eq!((error.diagnostics[0].column, error.diagnostics[0].length), (4, 9));
-    assert_eq!(only_error("[instal]\n"), "line 1: unknown key instal; did you mean install?");
+    assert_eq!(
+        (error.diagnostics[0].column, error.diagnostics[0].length),
+        (4, 9)
+    );
+    assert_eq!(
+        only_error("[instal]\n"),
+        "line 1: unknown key instal; did you mean install?"
+    );
     assert!(only_error("[hook]\nzzzzzz = \"\"").contains("known here: on-activate"));
     let text = "[options]\nallow.unfre = true";
-    assert_eq!(only_error(text), "line 2: unknown key unfre in options.allow; did you mean unfree?");
+    assert_eq!(
+        only_error(text),
+        "line 2: unknown key unfre in options.allow; did you mean unfree?"
+    );
 }
 
 #[test]
 fn all_errors_are_shown_at_once_from_top_to_bottom() {
-    let found = errors("[vars]\nA = 1\n[options]\nsystems = [\"x86-linux\"]\n[install]\na = \"b\"\n");
+    let found =
+        errors("[vars]\nA = 1\n[options]\nsystems = [\"x86-linux\"]\n[install]\na = \"b\"\n");
     assert_eq!(found.len(), 3, "{found:?}");
-    assert_eq!(found[0], "line 2: vars.A must be a string, not a number; write it in quotes: \"1\"");
+    assert_eq!(
+        found[0],
+        "line 2: vars.A must be a string, not a number; write it in quotes: \"1\""
+    );
     assert_eq!(
         found[1],
         "line 4: options.systems[0] is \"x86-linux\", which is no system; did you mean x86_64-linux?"
     );
-    assert_eq!(found[2], "line 6: install.a must be a table, not a string; write a.pkg-path = …");
+    assert_eq!(
+        found[2],
+        "line 6: install.a must be a table, not a string; write a.pkg-path = …"
+    );
 }
 
 #[test]
@@ -140,27 +175,69 @@ fn values_out_of_range_are_refused_with_their_name() {
         ("version = 2", "version is 2; allowed are 1 to 1"),
         ("schema-version = \"1.99.0\"", "too new"),
         ("schema-version = \"x\"", "is no version"),
-        ("version = 1\nschema-version = \"1.10.0\"", "stands beside version"),
+        (
+            "version = 1\nschema-version = \"1.10.0\"",
+            "stands beside version",
+        ),
         ("[install]\na.pkg-path = \"a b\"", "is not a package path"),
-        ("[install]\na.pkg-path = \"${builtins.abort}\"", "is not a package path"),
-        ("[install]\na.pkg-path = \"a\"\na.flake = \"b\"", "exactly one of"),
+        (
+            "[install]\na.pkg-path = \"${builtins.abort}\"",
+            "is not a package path",
+        ),
+        (
+            "[install]\na.pkg-path = \"a\"\na.flake = \"b\"",
+            "exactly one of",
+        ),
         ("[install]\na.priority = 3", "exactly one of"),
-        ("[install]\na.store-path = \"/etc/passwd\"", "is no store path"),
-        ("[install]\na.pkg-path = \"a\"\na.version = \">=\"", "is not a version requirement"),
-        ("[install]\na.pkg-path = \"a\"\na.priority = -1", "is -1; allowed are 0"),
-        ("[install]\na.pkg-path = \"a\"\na.outputs = []", "names no output"),
+        (
+            "[install]\na.store-path = \"/etc/passwd\"",
+            "is no store path",
+        ),
+        (
+            "[install]\na.pkg-path = \"a\"\na.version = \">=\"",
+            "is not a version requirement",
+        ),
+        (
+            "[install]\na.pkg-path = \"a\"\na.priority = -1",
+            "is -1; allowed are 0",
+        ),
+        (
+            "[install]\na.pkg-path = \"a\"\na.outputs = []",
+            "names no output",
+        ),
         ("[install]\n\"a/b\".pkg-path = \"a\"", "is not a valid name"),
         ("[vars]\n\"A-B\" = \"x\"", "is not a valid name"),
         ("[vars]\nA = \"$B\"\nB = \"$A\"", "in a circle: A → B → A"),
         ("[vars]\nA = \"${\"", "which is no reference"),
         ("[services.a]\nvars.X = \"y\"", "services.a lacks command"),
-        ("[services.a]\ncommand = \"x\"\nis-daemon = true", "daemon without shutdown.command"),
-        ("[services.a]\ncommand = \"x\"\ndepends-on = [\"b\"]", "depends on \"b\""),
-        ("[services.a]\ncommand = \"x\"\ndepends-on = [\"a\"]", "in a circle: a → a"),
-        ("[include]\nenvironments = [{ name = \"x\" }]", "either dir or remote"),
-        ("[build.a]\ncommand = \"x\"\nsandbox = \"on\"", "allowed are \"off\" and \"pure\""),
-        ("[build.a]\ncommand = \"x\"\nruntime-packages = [\"q\"]", "which [install] lacks"),
-        ("[options]\nactivate.mode = \"prod\"", "allowed are \"dev\" and \"run\""),
+        (
+            "[services.a]\ncommand = \"x\"\nis-daemon = true",
+            "daemon without shutdown.command",
+        ),
+        (
+            "[services.a]\ncommand = \"x\"\ndepends-on = [\"b\"]",
+            "depends on \"b\"",
+        ),
+        (
+            "[services.a]\ncommand = \"x\"\ndepends-on = [\"a\"]",
+            "in a circle: a → a",
+        ),
+        (
+            "[include]\nenvironments = [{ name = \"x\" }]",
+            "either dir or remote",
+        ),
+        (
+            "[build.a]\ncommand = \"x\"\nsandbox = \"on\"",
+            "allowed are \"off\" and \"pure\"",
+        ),
+        (
+            "[build.a]\ncommand = \"x\"\nruntime-packages = [\"q\"]",
+            "which [install] lacks",
+        ),
+        (
+            "[options]\nactivate.mode = \"prod\"",
+            "allowed are \"dev\" and \"run\"",
+        ),
         ("[options]\nsystems = []", "names no system"),
         ("[vars]\nA = \"a\\u0000b\"", "NUL"),
     ] {
@@ -172,7 +249,10 @@ fn values_out_of_range_are_refused_with_their_name() {
 #[test]
 fn a_circle_of_services_is_reported_once() {
     let text = "[services]\na = { command = \"x\", depends-on = [\"b\"] }\nb = { command = \"x\", depends-on = [\"a\"] }\nc = { command = \"x\", depends-on = [\"a\"] }";
-    assert_eq!(only_error(text), "line 2: services depend on each other in a circle: a → b → a");
+    assert_eq!(
+        only_error(text),
+        "line 2: services depend on each other in a circle: a → b → a"
+    );
 }
 
 #[test]
@@ -191,7 +271,9 @@ fn keys_of_flox_without_effect_are_warnings() {
 
 #[test]
 fn comments_order_and_spelled_out_defaults_make_no_difference_to_the_lock() {
-    let one = Manifest::parse("[install]\na.pkg-path = \"a\"\nb.pkg-path = \"b\"\n[vars]\nX = \"1\"").unwrap();
+    let one =
+        Manifest::parse("[install]\na.pkg-path = \"a\"\nb.pkg-path = \"b\"\n[vars]\nX = \"1\"")
+            .unwrap();
     let two = "# why\nversion = 1\n[vars]\nX = '1'\n[install]\nb = { pkg-path = \"b\" }\n[install.a]\npkg-path = \"a\"\npriority = 5 # default";
     let two = Manifest::parse(two).unwrap();
     assert_eq!(one.to_value().to_string(), two.to_value().to_string());
@@ -201,11 +283,18 @@ fn comments_order_and_spelled_out_defaults_make_no_difference_to_the_lock() {
 fn an_including_manifest_wins_over_the_included_one() {
     let base = "[install]\na.pkg-path = \"a\"\nb.pkg-path = \"b\"\n[vars]\nX = \"base\"\nY = \"base\"\n[hook]\non-activate = \"echo base\\n\"\n[options]\nsystems = [\"x86_64-linux\"]\nallow.unfree = true";
     let own = "[install]\na.pkg-path = \"other\"\n[vars]\nX = \"own\"\n[hook]\non-activate = \"echo own\"\n[options]\nallow.unfree = false";
-    let merged = ManifestFile::parse(own).unwrap().include_before(ManifestFile::parse(base).unwrap());
+    let merged = ManifestFile::parse(own)
+        .unwrap()
+        .include_before(ManifestFile::parse(base).unwrap());
     let merged = merged.decide();
-    assert!(matches!(&merged.install["a"].source, InstallSource::Catalog { pkg_path, .. } if pkg_path == "other"));
+    assert!(
+        matches!(&merged.install["a"].source, InstallSource::Catalog { pkg_path, .. } if pkg_path == "other")
+    );
     assert!(merged.install.contains_key("b"));
-    assert_eq!((merged.vars["X"].as_str(), merged.vars["Y"].as_str()), ("own", "base"));
+    assert_eq!(
+        (merged.vars["X"].as_str(), merged.vars["Y"].as_str()),
+        ("own", "base")
+    );
     assert_eq!(merged.hook.on_activate.unwrap(), "echo base\necho own");
     assert_eq!(merged.options.systems.len(), 1);
     assert!(!merged.options.allow.unfree);
@@ -216,7 +305,17 @@ fn hostile_texts_end_in_errors_not_panics() {
     let deep = format!("a = {}", "[".repeat(100_000));
     let tables = format!("[{}]", vec!["a"; 50_000].join("."));
     let large = "#".repeat(LARGEST_MANIFEST + 1);
-    for text in ["\0", "[", "= =", "\u{feff}[x", "a.b = 1\na = 2", "[[install]]", &deep, &tables, &large] {
+    for text in [
+        "\0",
+        "[",
+        "= =",
+        "\u{feff}[x",
+        "a.b = 1\na = 2",
+        "[[install]]",
+        &deep,
+        &tables,
+        &large,
+    ] {
         assert!(Manifest::parse(text).is_err());
     }
 }

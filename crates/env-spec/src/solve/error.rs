@@ -28,7 +28,8 @@ pub enum SolveProblem {
     /// It is not there on some of its systems.
     #[error(
         "package {attr_path} (install.{install_id}) is not available on {}{}",
-        list(missing), restrict(install_id, present)
+        list(missing),
+        restrict(install_id, present)
     )]
     Systems {
         /// The id.
@@ -92,7 +93,9 @@ pub enum SolveProblem {
         revisions: Vec<(String, Vec<String>)>,
     },
     /// There is nothing to choose from.
-    #[error("there is no revision of the package set to resolve group {group:?} with: configure one")]
+    #[error(
+        "there is no revision of the package set to resolve group {group:?} with: configure one"
+    )]
     NoRevisions {
         /// The group.
         group: String,
@@ -126,7 +129,9 @@ pub enum Disallowed {
 
 impl SolveError {
     pub(super) fn of(problem: SolveProblem) -> Self {
-        Self { problems: vec![problem] }
+        Self {
+            problems: vec![problem],
+        }
     }
 }
 
@@ -146,7 +151,9 @@ impl fmt::Display for Disallowed {
             some => some.join(", "),
         };
         match self {
-            Self::Broken => formatter.write_str("is marked as broken; to take it all the same, set options.allow.broken = true"),
+            Self::Broken => formatter.write_str(
+                "is marked as broken; to take it all the same, set options.allow.broken = true",
+            ),
             Self::Unfree { licenses } => write!(
                 formatter,
                 "has a licence that is not free ({}); to allow it, set options.allow.unfree = true",
@@ -162,25 +169,39 @@ impl fmt::Display for Disallowed {
 }
 
 fn did_you_mean(near: Option<&str>) -> String {
-    near.map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+    near.map(|near| format!("; did you mean {near}?"))
+        .unwrap_or_default()
 }
 
 fn list(systems: &[System]) -> String {
-    systems.iter().map(System::as_str).collect::<Vec<_>>().join(", ")
+    systems
+        .iter()
+        .map(System::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn restrict(install_id: &str, present: &[System]) -> String {
     if present.is_empty() {
         return ": name other systems in options.systems, or remove it".to_owned();
     }
-    let quoted: Vec<String> = present.iter().map(|system| format!("{:?}", system.as_str())).collect();
-    format!("; to leave it out there, write {install_id}.systems = [{}]", quoted.join(", "))
+    let quoted: Vec<String> = present
+        .iter()
+        .map(|system| format!("{:?}", system.as_str()))
+        .collect();
+    format!(
+        "; to leave it out there, write {install_id}.systems = [{}]",
+        quoted.join(", ")
+    )
 }
 
 fn per_package(revisions: &[(String, Vec<String>)]) -> String {
     let one = |(id, names): &(String, Vec<String>)| {
         let more = if names.len() > 3 { ", …" } else { "" };
-        format!("{id}: {}{more}", names.iter().take(3).cloned().collect::<Vec<_>>().join(", "))
+        format!(
+            "{id}: {}{more}",
+            names.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
+        )
     };
     revisions.iter().map(one).collect::<Vec<_>>().join("; ")
 }

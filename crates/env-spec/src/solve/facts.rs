@@ -66,7 +66,10 @@ impl PackageFacts {
             Outputs::Default => &self.outputs_to_install,
             Outputs::Named(names) => names,
         };
-        names.iter().find(|name| !self.outputs.contains_key(*name)).cloned()
+        names
+            .iter()
+            .find(|name| !self.outputs.contains_key(*name))
+            .cloned()
     }
 
     /// Returns why the package may not be installed, if it may not.
@@ -75,12 +78,21 @@ impl PackageFacts {
             return Some(Disallowed::Broken);
         }
         if !self.free && !allow.unfree {
-            return Some(Disallowed::Unfree { licenses: self.licenses.clone() });
+            return Some(Disallowed::Unfree {
+                licenses: self.licenses.clone(),
+            });
         }
-        let listed = |license: &String| allow.licenses.iter().any(|one| one.eq_ignore_ascii_case(license));
+        let listed = |license: &String| {
+            allow
+                .licenses
+                .iter()
+                .any(|one| one.eq_ignore_ascii_case(license))
+        };
         let is_listed = !self.licenses.is_empty() && self.licenses.iter().all(listed);
         if !allow.licenses.is_empty() && !is_listed {
-            return Some(Disallowed::License { licenses: self.licenses.clone() });
+            return Some(Disallowed::License {
+                licenses: self.licenses.clone(),
+            });
         }
         None
     }

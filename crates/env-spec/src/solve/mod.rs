@@ -63,8 +63,18 @@ pub struct GroupSolution {
 pub fn requests(manifest: &Manifest) -> Result<Vec<GroupRequest>, SolveError> {
     let mut groups: BTreeMap<&str, GroupRequest> = BTreeMap::new();
     for (install_id, install) in &manifest.install {
-        let InstallSource::Catalog { pkg_path, version, group } = &install.source else { continue };
-        let version = version.as_deref().map(VersionRequirement::parse).transpose();
+        let InstallSource::Catalog {
+            pkg_path,
+            version,
+            group,
+        } = &install.source
+        else {
+            continue;
+        };
+        let version = version
+            .as_deref()
+            .map(VersionRequirement::parse)
+            .transpose();
         let version = version.map_err(|source| {
             let install_id = install_id.clone();
             SolveError::of(SolveProblem::Requirement { install_id, source })
@@ -94,10 +104,16 @@ impl GroupRequest {
         let mut wanted: BTreeMap<System, BTreeSet<String>> = BTreeMap::new();
         for package in &self.packages {
             for system in &package.systems {
-                wanted.entry(system.clone()).or_default().insert(package.attr_path.clone());
+                wanted
+                    .entry(system.clone())
+                    .or_default()
+                    .insert(package.attr_path.clone());
             }
         }
-        wanted.into_iter().map(|(system, paths)| (system, paths.into_iter().collect())).collect()
+        wanted
+            .into_iter()
+            .map(|(system, paths)| (system, paths.into_iter().collect()))
+            .collect()
     }
 }
 
@@ -115,10 +131,21 @@ pub struct GroupSolver<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Unknown,
-    Systems { missing: Vec<System>, present: Vec<System> },
-    Version { found: BTreeSet<String> },
-    Output { output: String, available: Vec<String> },
-    Disallowed { version: String, reason: Disallowed },
+    Systems {
+        missing: Vec<System>,
+        present: Vec<System>,
+    },
+    Version {
+        found: BTreeSet<String>,
+    },
+    Output {
+        output: String,
+        available: Vec<String>,
+    },
+    Disallowed {
+        version: String,
+        reason: Disallowed,
+    },
     Good,
 }
 
@@ -140,14 +167,20 @@ impl<'a> GroupSolver<'a> {
     #[must_use]
     pub fn new(request: &'a GroupRequest) -> Self {
         let verdicts = vec![Vec::new(); request.packages.len()];
-        Self { request, verdicts, revisions: Vec::new(), names: BTreeSet::new() }
+        Self {
+            request,
+            verdicts,
+            revisions: Vec::new(),
+            names: BTreeSet::new(),
+        }
     }
 
     /// Looks whether a revision will do, and returns the solution if so.
     pub fn consider(&mut self, facts: &RevisionFacts) -> Option<GroupSolution> {
         self.revisions.push(facts.revision.revision.clone());
         self.names.extend(facts.names.iter().cloned());
-        self.names.extend(facts.packages.keys().map(|(_, path)| path.clone()));
+        self.names
+            .extend(facts.packages.keys().map(|(_, path)| path.clone()));
         let mut all_good = true;
         for (package, verdicts) in self.request.packages.iter().zip(&mut self.verdicts) {
             let verdict = judge(package, self.request, facts);
@@ -161,7 +194,9 @@ impl<'a> GroupSolver<'a> {
     #[must_use]
     pub fn finish(self) -> SolveError {
         if self.revisions.is_empty() {
-            return SolveError::of(SolveProblem::NoRevisions { group: self.request.group.clone() });
+            return SolveError::of(SolveProblem::NoRevisions {
+                group: self.request.group.clone(),
+            });
         }
         let mut problems = Vec::new();
         for (package, verdicts) in self.request.packages.iter().zip(&self.verdicts) {
@@ -180,7 +215,8 @@ impl<'a> GroupSolver<'a> {
         for package in &self.request.packages {
             for system in &package.systems {
                 let found = facts.find(system, &package.attr_path);
-                let found = found.expect("a package that was judged good has facts on each of its systems");
+                let found =
+                    found.expect("a package that was judged good has facts on each of its systems");
                 let locked = found.lock(package, &self.request.group);
                 packages.entry(system.clone()).or_default().push(locked);
             }
@@ -188,7 +224,11 @@ impl<'a> GroupSolver<'a> {
         for list in packages.values_mut() {
             list.sort_by(|one, other| one.install_id.cmp(&other.install_id));
         }
-        GroupSolution { group: self.request.group.clone(), revision: facts.revision.clone(), packages }
+        GroupSolution {
+            group: self.request.group.clone(),
+            revision: facts.revision.clone(),
+            packages,
+        }
     }
 
     fn problem(
@@ -203,7 +243,11 @@ impl<'a> GroupSolver<'a> {
             Verdict::Good => return None,
             Verdict::Unknown => {
                 let near = nearest(&attr_path, self.names.iter().map(String::as_str));
-                SolveProblem::Unknown { near: near.map(str::to_owned), install_id, attr_path }
+                SolveProblem::Unknown {
+                    near: near.map(str::to_owned),
+                    install_id,
+                    attr_path,
+                }
             }
             Verdict::Systems { missing, present } => SolveProblem::Systems {
                 install_id,
@@ -220,8 +264,17 @@ impl<'a> GroupSolver<'a> {
                 }
                 let mut available: Vec<String> = available.into_iter().collect();
                 available.sort_by(|one, other| compare_versions(other, one));
-                let wanted = package.version.as_ref().map(ToString::to_string).unwrap_or_default();
-                SolveProblem::Version { install_id, attr_path, wanted, available }
+                let wanted = package
+                    .version
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                SolveProblem::Version {
+                    install_id,
+                    attr_path,
+                    wanted,
+                    available,
+                }
             }
             Verdict::Output { output, available } => SolveProblem::Output {
                 install_id,
@@ -242,9 +295,16 @@ impl<'a> GroupSolver<'a> {
     fn no_common_revision(&self) -> SolveProblem {
         let good = |verdicts: &Vec<Verdict>| {
             let pairs = self.revisions.iter().zip(verdicts);
-            pairs.filter(|(_, verdict)| **verdict == Verdict::Good).map(|(name, _)| name.clone()).collect()
+            pairs
+                .filter(|(_, verdict)| **verdict == Verdict::Good)
+                .map(|(name, _)| name.clone())
+                .collect()
         };
-        let ids = self.request.packages.iter().map(|package| package.install_id.clone());
+        let ids = self
+            .request
+            .packages
+            .iter()
+            .map(|package| package.install_id.clone());
         SolveProblem::NoCommonRevision {
             group: self.request.group.clone(),
             revisions: ids.zip(self.verdicts.iter().map(good)).collect(),
@@ -254,11 +314,21 @@ impl<'a> GroupSolver<'a> {
 
 /// Judges one package in one revision.
 fn judge(package: &PackageRequest, request: &GroupRequest, facts: &RevisionFacts) -> Verdict {
-    let on = |system: &System| facts.find(system, &package.attr_path).filter(|found| !found.unsupported);
-    let (present, missing): (Vec<System>, Vec<System>) =
-        package.systems.iter().cloned().partition(|system| on(system).is_some());
+    let on = |system: &System| {
+        facts
+            .find(system, &package.attr_path)
+            .filter(|found| !found.unsupported)
+    };
+    let (present, missing): (Vec<System>, Vec<System>) = package
+        .systems
+        .iter()
+        .cloned()
+        .partition(|system| on(system).is_some());
     if !missing.is_empty() {
-        let known_elsewhere = facts.packages.keys().any(|(_, path)| *path == package.attr_path);
+        let known_elsewhere = facts
+            .packages
+            .keys()
+            .any(|(_, path)| *path == package.attr_path);
         return if present.is_empty() && !known_elsewhere {
             Verdict::Unknown
         } else {
@@ -269,7 +339,9 @@ fn judge(package: &PackageRequest, request: &GroupRequest, facts: &RevisionFacts
     if let Some(wanted) = &package.version {
         let fits = |one: &&PackageFacts| wanted.matches(&one.version, request.allow_pre_releases);
         if !found.iter().all(fits) {
-            return Verdict::Version { found: found.iter().map(|one| one.version.clone()).collect() };
+            return Verdict::Version {
+                found: found.iter().map(|one| one.version.clone()).collect(),
+            };
         }
     }
     for one in &found {
@@ -278,7 +350,10 @@ fn judge(package: &PackageRequest, request: &GroupRequest, facts: &RevisionFacts
             return Verdict::Output { output, available };
         }
         if let Some(reason) = one.disallowed(&request.allow) {
-            return Verdict::Disallowed { version: one.version.clone(), reason };
+            return Verdict::Disallowed {
+                version: one.version.clone(),
+                reason,
+            };
         }
     }
     Verdict::Good

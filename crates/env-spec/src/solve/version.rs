@@ -46,7 +46,9 @@ impl VersionRequirement {
     /// # Errors
     /// Fails for an empty text and for operators that nothing follows.
     pub fn parse(text: &str) -> Result<Self, VersionRequirementError> {
-        let wrong = || VersionRequirementError { text: text.chars().take(80).collect() };
+        let wrong = || VersionRequirementError {
+            text: text.chars().take(80).collect(),
+        };
         if text.len() > 200 || text.chars().any(char::is_control) {
             return Err(wrong());
         }
@@ -55,7 +57,10 @@ impl VersionRequirement {
             .map(|one| alternative(one.trim()))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(wrong)?;
-        Ok(Self { text: text.trim().to_owned(), alternatives })
+        Ok(Self {
+            text: text.trim().to_owned(),
+            alternatives,
+        })
     }
 
     /// Returns whether a version will do.
@@ -97,7 +102,10 @@ fn alternative(text: &str) -> Option<Vec<Comparator>> {
     }
     if let Some((from, to)) = text.split_once(" - ") {
         let from = Comparator::GreaterOrEqual(Version::parse(from.trim())?);
-        return Some(vec![from, Comparator::LessOrEqual(Version::parse(to.trim())?)]);
+        return Some(vec![
+            from,
+            Comparator::LessOrEqual(Version::parse(to.trim())?),
+        ]);
     }
     let mut all = Vec::new();
     let mut rest = text;
@@ -157,11 +165,19 @@ fn comparators(operator: &str, version: &str, all: &mut Vec<Comparator>) -> Opti
 fn bare(version: &str) -> Comparator {
     let is_wild = |part: &str| matches!(part, "*" | "x" | "X");
     let parts: Vec<&str> = version.split('.').collect();
-    let fixed = parts.iter().position(|part| is_wild(part)).unwrap_or(parts.len());
-    let numbers: Option<Vec<u64>> = parts[..fixed].iter().map(|part| part.parse().ok()).collect();
+    let fixed = parts
+        .iter()
+        .position(|part| is_wild(part))
+        .unwrap_or(parts.len());
+    let numbers: Option<Vec<u64>> = parts[..fixed]
+        .iter()
+        .map(|part| part.parse().ok())
+        .collect();
     match numbers {
         Some(numbers) if numbers.is_empty() => Comparator::Any,
-        Some(numbers) if parts[fixed..].iter().all(|part| is_wild(part)) => Comparator::Prefix(numbers),
+        Some(numbers) if parts[fixed..].iter().all(|part| is_wild(part)) => {
+            Comparator::Prefix(numbers)
+        }
         _ => Comparator::Exact(version.to_owned()),
     }
 }
@@ -175,13 +191,15 @@ impl Comparator {
                 let appended = text.strip_prefix(wanted.as_str());
                 wanted == text
                     || appended.is_some_and(|rest| {
-                        rest.starts_with(['-', '+']) && version.is_some_and(|one| one.pre_release.is_none())
+                        rest.starts_with(['-', '+'])
+                            && version.is_some_and(|one| one.pre_release.is_none())
                     })
             }
             (_, None) => false,
-            (Self::Prefix(numbers), Some(version)) => {
-                numbers.iter().enumerate().all(|(index, number)| version.number(index) == *number)
-            }
+            (Self::Prefix(numbers), Some(version)) => numbers
+                .iter()
+                .enumerate()
+                .all(|(index, number)| version.number(index) == *number),
             (Self::Greater(bound), Some(version)) => version.compare_to_bound(bound).is_gt(),
             (Self::LessOrEqual(bound), Some(version)) => version.compare_to_bound(bound).is_le(),
             (Self::GreaterOrEqual(bound), Some(version)) => version.compare(bound).is_ge(),
@@ -195,9 +213,10 @@ impl Comparator {
 
     fn names_a_pre_release(&self) -> bool {
         match self {
-            Self::Greater(one) | Self::GreaterOrEqual(one) | Self::Less(one) | Self::LessOrEqual(one) => {
-                one.pre_release.is_some()
-            }
+            Self::Greater(one)
+            | Self::GreaterOrEqual(one)
+            | Self::Less(one)
+            | Self::LessOrEqual(one) => one.pre_release.is_some(),
             Self::Any | Self::Exact(_) | Self::Prefix(_) => false,
         }
     }
@@ -210,7 +229,9 @@ impl Version {
         let mut numbers = Vec::new();
         let mut rest = text;
         loop {
-            let end = rest.find(|one: char| !one.is_ascii_digit()).unwrap_or(rest.len());
+            let end = rest
+                .find(|one: char| !one.is_ascii_digit())
+                .unwrap_or(rest.len());
             numbers.push(rest[..end].parse().ok()?);
             rest = &rest[end..];
             match rest.strip_prefix('.') {
@@ -218,7 +239,10 @@ impl Version {
                 _ => break,
             }
         }
-        Some(Self { numbers, pre_release: pre_release(rest) })
+        Some(Self {
+            numbers,
+            pre_release: pre_release(rest),
+        })
     }
 
     fn number(&self, index: usize) -> u64 {
@@ -228,7 +252,10 @@ impl Version {
     fn compare(&self, other: &Self) -> Ordering {
         let length = self.numbers.len().max(other.numbers.len());
         let numbers = (0..length).map(|index| self.number(index).cmp(&other.number(index)));
-        let by_numbers = numbers.into_iter().find(|one| one.is_ne()).unwrap_or(Ordering::Equal);
+        let by_numbers = numbers
+            .into_iter()
+            .find(|one| one.is_ne())
+            .unwrap_or(Ordering::Equal);
         by_numbers.then_with(|| match (&self.pre_release, &other.pre_release) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
@@ -250,9 +277,14 @@ impl Version {
 
 /// Returns the mark of a version before its release, if what follows the numbers begins with one.
 fn pre_release(rest: &str) -> Option<String> {
-    let word = rest.trim_start_matches(['-', '.', '_', '~']).to_ascii_lowercase();
-    let marks = ["alpha", "beta", "rc", "pre", "dev", "preview", "snapshot", "nightly"];
-    let short = word.starts_with(['a', 'b']) && word[1..].starts_with(|one: char| one.is_ascii_digit());
+    let word = rest
+        .trim_start_matches(['-', '.', '_', '~'])
+        .to_ascii_lowercase();
+    let marks = [
+        "alpha", "beta", "rc", "pre", "dev", "preview", "snapshot", "nightly",
+    ];
+    let short =
+        word.starts_with(['a', 'b']) && word[1..].starts_with(|one: char| one.is_ascii_digit());
     (short || marks.iter().any(|mark| word.starts_with(mark))).then_some(word)
 }
 
@@ -263,16 +295,26 @@ mod tests {
     fn check(requirement: &str, yes: &[&str], no: &[&str]) {
         let parsed = VersionRequirement::parse(requirement).unwrap();
         for version in yes {
-            assert!(parsed.matches(version, false), "{requirement} should take {version}");
+            assert!(
+                parsed.matches(version, false),
+                "{requirement} should take {version}"
+            );
         }
         for version in no {
-            assert!(!parsed.matches(version, false), "{requirement} should not take {version}");
+            assert!(
+                !parsed.matches(version, false),
+                "{requirement} should not take {version}"
+            );
         }
     }
 
     #[test]
     fn ranges_mean_what_semver_means() {
-        check("^1.2.3", &["1.2.3", "1.9", "1.2.3.1"], &["1.2.2", "2.0.0", "0.9"]);
+        check(
+            "^1.2.3",
+            &["1.2.3", "1.9", "1.2.3.1"],
+            &["1.2.2", "2.0.0", "0.9"],
+        );
         check("^0.2.3", &["0.2.3", "0.2.9"], &["0.3.0", "0.2.2", "1.0"]);
         check("^0.0.3", &["0.0.3"], &["0.0.4"]);
         check("~1.2.3", &["1.2.3", "1.2.9"], &["1.3.0", "1.2.2"]);
@@ -287,7 +329,11 @@ mod tests {
 
     #[test]
     fn bare_numbers_are_a_prefix() {
-        check("3.11", &["3.11.2", "3.11", "3.11.2-6+deb12u1"], &["3.12", "3.1"]);
+        check(
+            "3.11",
+            &["3.11.2", "3.11", "3.11.2-6+deb12u1"],
+            &["3.12", "3.1"],
+        );
         check("1.x", &["1.0", "1.9"], &["2"]);
         check("1.2.*", &["1.2.3"], &["1.3"]);
         check("*", &["1", "unstable-2024-01-01"], &[]);
@@ -295,8 +341,16 @@ mod tests {
 
     #[test]
     fn versions_of_distributions_are_understood() {
-        check("=3.11.2", &["3.11.2", "3.11.2-6+deb12u1"], &["3.11.20", "3.11.2.1", "3.11"]);
-        check("3.11.2-6+deb12u1", &["3.11.2-6+deb12u1"], &["3.11.2-6+deb12u2"]);
+        check(
+            "=3.11.2",
+            &["3.11.2", "3.11.2-6+deb12u1"],
+            &["3.11.20", "3.11.2.1", "3.11"],
+        );
+        check(
+            "3.11.2-6+deb12u1",
+            &["3.11.2-6+deb12u1"],
+            &["3.11.2-6+deb12u2"],
+        );
         check(">=7.0.15", &["7.0.15-1~deb12u7"], &["7.0.14-1"]);
         check("unstable-2024-01-01", &["unstable-2024-01-01"], &["1"]);
     }
@@ -304,14 +358,35 @@ mod tests {
     #[test]
     fn pre_releases_need_leave_or_their_name() {
         check("^2", &["2.0.0"], &["2.0.0-rc1", "2.1b3", "2.0.0-alpha.1"]);
-        check(">=2.0.0-rc1", &["2.0.0-rc1", "2.0.0-rc2", "2.0.0"], &["2.0.0-beta1"]);
+        check(
+            ">=2.0.0-rc1",
+            &["2.0.0-rc1", "2.0.0-rc2", "2.0.0"],
+            &["2.0.0-beta1"],
+        );
         check("=2.0.0-rc1", &["2.0.0-rc1"], &["2.0.0"]);
-        assert!(VersionRequirement::parse("^2").unwrap().matches("2.1-beta", true));
+        assert!(
+            VersionRequirement::parse("^2")
+                .unwrap()
+                .matches("2.1-beta", true)
+        );
     }
 
     #[test]
     fn what_is_no_requirement_is_refused() {
-        for text in ["", " ", "||", "1 ||", ">=", ">", "^", "> =1", ">=x", "^abc", "a\nb", &"1".repeat(300)] {
+        for text in [
+            "",
+            " ",
+            "||",
+            "1 ||",
+            ">=",
+            ">",
+            "^",
+            "> =1",
+            ">=x",
+            "^abc",
+            "a\nb",
+            &"1".repeat(300),
+        ] {
             assert!(VersionRequirement::parse(text).is_err(), "{text:?}");
         }
     }

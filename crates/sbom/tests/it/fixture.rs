@@ -40,7 +40,12 @@ impl Fixture {
         curl_package.cpe = Some("cpe:2.3:a:haxx:curl:8.5.0:*:*:*:*:*:*:*".into());
         curl_package.purl = Some("pkg:deb/debian/curl@8.5.0".into());
         curl_package.homepage = Some("https://curl.se".into());
-        let tool_package = package("tool", "1.0", &tool, &["MIT", "Some Own Licence", "Apache-2.0 OR ISC"]);
+        let tool_package = package(
+            "tool",
+            "1.0",
+            &tool,
+            &["MIT", "Some Own Licence", "Apache-2.0 OR ISC"],
+        );
         let mut other_name = package("tool2", "1.0", &tool, &["MIT OR Apache-2.0"]);
         other_name.pname = "tool".into();
         Self {
@@ -67,15 +72,27 @@ impl Fixture {
     /// Returns the references of the closure, without those of a path to itself.
     pub(crate) fn edges(&self) -> BTreeMap<String, BTreeSet<String>> {
         let others = |one: &ClosurePath| {
-            let references = one.references.iter().filter(|reference| **reference != one.path);
+            let references = one
+                .references
+                .iter()
+                .filter(|reference| **reference != one.path);
             references.map(ToString::to_string).collect()
         };
-        self.closure.iter().map(|one| (one.path.to_string(), others(one))).collect()
+        self.closure
+            .iter()
+            .map(|one| (one.path.to_string(), others(one)))
+            .collect()
     }
 }
 
 fn path(name: &str) -> StorePath {
-    StorePath::source(name, &Hash::sha256(name.as_bytes()), &BTreeSet::new(), false).unwrap()
+    StorePath::source(
+        name,
+        &Hash::sha256(name.as_bytes()),
+        &BTreeSet::new(),
+        false,
+    )
+    .unwrap()
 }
 
 fn closure_path(path: &StorePath, references: &[&StorePath]) -> ClosurePath {
