@@ -11,6 +11,12 @@ bind() { # a folder or link of the host at the same place
   if [ -L "$1" ]; then cp -P "$1" ".$1"; elif [ -d "$1" ]; then mkdir -p ".$1"; mount --rbind "$1" ".$1"; fi
 }
 
+lend() { # a folder of the host that the machine may read and must not change
+  mkdir -p ".$2"
+  mount --bind "$1" ".$2"
+  mount -o remount,bind,ro ".$2"
+}
+
 mkdir proc run tmp etc root opt var
 mount -t proc proc proc
 mount -t tmpfs -o mode=0755 tmpfs run
@@ -26,18 +32,19 @@ mkdir -p "./$base/shared" "$base/shared"
 mount --bind "$base/shared" "./$base/shared"
 mkdir -p opt/nival
 # Tests of one crate bring their own build of its program, and need no static ones.
-if [ -d "$programs" ]; then mount --bind "$programs" opt/nival; fi
+if [ -d "$programs" ]; then lend "$programs" /opt/nival; fi
 case $kind in
   node)
     # No Nix: neither its store nor a program of it can be reached from here.
-    mkdir -p opt/node opt/cni/bin opt/images
-    mount --bind "$setup/node" opt/node
-    mount --bind "$setup/cni/bin" opt/cni/bin
-    mount --bind "$setup/images" opt/images
+    lend "$setup/node" /opt/node
+    lend "$setup/cni/bin" /opt/cni/bin
+    lend "$setup/images" /opt/images
     ;;
   laptop)
     mkdir -p nix "./$setup"
-    mount --rbind "$setup" "./$setup"
+    mount --bind "$setup" "./$setup"
+    # Whatever clears this machine's home must not clear what all machines live on.
+    mount -o remount,bind,ro "./$setup"
     mount --bind "$base/nix" nix
     ;;
   server) ;;
