@@ -10,8 +10,9 @@ use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::body::Leftover;
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::HubError;
@@ -20,8 +21,11 @@ use crate::owner::Owner;
 use crate::routes;
 use crate::storage::Storage;
 
-/// Large records and NAR inspections under way at the same time: each costs memory or a core.
-const HEAVY_AT_ONCE: usize = 4;
+/// NAR files and records that are read through at the same time: each costs a core.
+const READ_AT_ONCE: usize = 4;
+
+/// Records and documents that are received at the same time: each may cost 64 MiB of memory, for as long as it is sent.
+const RECEIVED_AT_ONCE: usize = 16;
 
 /// What all requests share.
 #[derive(Debug, Clone)]
@@ -34,8 +38,10 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// What the hub does.
     pub(crate) settings: Arc<Settings>,
-    /// Turns for heavy work.
-    pub(crate) heavy: Arc<Semaphore>,
+    /// Turns for reading NAR files and records through.
+    pub(crate) reading: Arc<Semaphore>,
+    /// Turns for receiving records and documents.
+    pub(crate) receiving: Arc<Semaphore>,
     /// Owners whose cache has its `nix-cache-info` object.
     pub(crate) known_owners: Arc<Mutex<HashSet<Owner>>>,
 }
@@ -53,9 +59,26 @@ impl App {
             storage,
             metrics: Arc::default(),
             settings: Arc::new(settings),
-            heavy: Arc::new(Semaphore::new(HEAVY_AT_ONCE)),
+            reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
+            receiving: Arc::new(Semaphore::new(RECEIVED_AT_ONCE)),
             known_owners: Arc::default(),
         })
+    }
+
+    /// Waits for a turn to read a NAR file or a record through.
+    pub(crate) async fn turn_to_read(&self) -> SemaphorePermit<'_> {
+        self.reading
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// Waits for a turn to receive a record or a document.
+    pub(crate) async fn turn_to_receive(&self) -> SemaphorePermit<'_> {
+        self.receiving
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
     }
 
     /// Returns everything that is served.
@@ -145,7 +168,11 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     app.metrics.in_flight.inc();
     let in_flight = InFlight(Arc::clone(&app.metrics));
+    let (request, leftover) = Leftover::of(request);
     let response = next.run(request).await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        leftover.drain().await;
+    }
     drop(in_flight);
     let (status, took) = (response.status(), begun.elapsed());
     app.metrics.count(&method, &path, status, took);

@@ -1,10 +1,16 @@
 //! Reads request bodies: bounded, and not for ever.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
+use axum::http::Request;
+use axum::http::header::EXPECT;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
+use hyper::body::{Frame, SizeHint};
 use serde::de::DeserializeOwned;
 
 use crate::error::HubError;
@@ -65,5 +71,92 @@ impl Pieces {
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, HubError> {
         let bytes = self.collect().await?;
         serde_json::from_slice(&bytes).map_err(|source| HubError::BadBody { source })
+    }
+}
+
+/// How much is read of a body that nobody wants.
+const MOST_UNWANTED: u64 = 64 << 20;
+
+/// How long it is read.
+const LONGEST_UNWANTED: Duration = Duration::from_secs(5);
+
+/// What a handler leaves of a request's body.
+///
+/// A client that is still sending while the hub refuses and closes the connection sees it broken, and never learns why.
+/// So what is left is read for a while before the refusal goes out.
+#[derive(Debug)]
+pub(crate) struct Leftover(Arc<Mutex<Option<Body>>>);
+
+/// A body that goes back when the handler lets go of it.
+struct Lent {
+    body: Option<Body>,
+    home: Arc<Mutex<Option<Body>>>,
+}
+
+impl Leftover {
+    /// Lends the request's body to its handler.
+    pub(crate) fn of(request: Request<Body>) -> (Request<Body>, Self) {
+        let home = Arc::default();
+        // Who asks before sending has sent nothing yet, and is told by the refusal not to.
+        if request.headers().contains_key(EXPECT) {
+            return (request, Self(home));
+        }
+        let leftover = Self(Arc::clone(&home));
+        (
+            request.map(|body| {
+                Body::new(Lent {
+                    body: Some(body),
+                    home,
+                })
+            }),
+            leftover,
+        )
+    }
+
+    /// Reads and forgets what is left, within bounds.
+    pub(crate) async fn drain(self) {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(body) = body.filter(|body| !body.is_end_stream()) else {
+            return;
+        };
+        let pieces = Pieces::new(body, "what nobody wants", MOST_UNWANTED, LONGEST_UNWANTED);
+        let drained = tokio::time::timeout(LONGEST_UNWANTED, async {
+            let mut pieces = pieces;
+            while let Ok(Some(_)) = pieces.next().await {}
+        });
+        if drained.await.is_err() {
+            tracing::debug!("a client is still sending what was refused");
+        }
+    }
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
     }
 }

@@ -174,7 +174,7 @@ pub(crate) enum HubError {
     Nar(#[source] InspectError),
     /// The database failed.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
     /// The object store failed.
     #[error("the object store failed at {location}")]
     Storage {
@@ -183,6 +183,12 @@ pub(crate) enum HubError {
         /// What it said.
         #[source]
         source: object_store::Error,
+    },
+    /// No space left, or a quota is used up.
+    #[error("the disk is full: {location} was not stored")]
+    DiskFull {
+        /// The object.
+        location: String,
     },
     /// What the hub stored itself cannot be read any more.
     #[error("what the hub stored is damaged: {0}")]
@@ -221,6 +227,7 @@ impl HubError {
             | Self::Incomplete { .. }
             | Self::HashMismatch { .. }
             | Self::Nar(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::Database(_)
             | Self::Storage { .. }
             | Self::Damaged(_)
@@ -254,6 +261,7 @@ impl HubError {
             Self::HashMismatch { .. } | Self::Nar(_) => ErrorCode::HashMismatch,
             Self::Database(_)
             | Self::Storage { .. }
+            | Self::DiskFull { .. }
             | Self::Damaged(_)
             | Self::Task(_)
             | Self::Random(_) => ErrorCode::Internal,
@@ -264,14 +272,53 @@ impl HubError {
     #[must_use]
     pub(crate) fn public(&self, incident: &str) -> ErrorBody {
         let code = self.code();
-        let message = match code {
-            ErrorCode::Internal => {
+        let message = match (self, code) {
+            (Self::DiskFull { .. }, _) => {
+                "the hub's disk is full; its administrator must make space, then try again"
+                    .to_owned()
+            }
+            (_, ErrorCode::Internal) => {
                 format!("the hub failed; its log says why under incident {incident}")
             }
             _ => self.to_string(),
         };
         ErrorBody { code, message }
     }
+}
+
+impl From<sqlx::Error> for HubError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            // SQLITE_FULL.
+            sqlx::Error::Database(cause) if cause.code().as_deref() == Some("13") => {
+                Self::DiskFull {
+                    location: "a change of the database".to_owned(),
+                }
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl HubError {
+    /// Returns the error of an object.
+    pub(crate) fn storage(location: String, source: object_store::Error) -> Self {
+        if is_full(&source) {
+            Self::DiskFull { location }
+        } else {
+            Self::Storage { location, source }
+        }
+    }
+}
+
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let kinds = [
+        std::io::ErrorKind::StorageFull,
+        std::io::ErrorKind::QuotaExceeded,
+    ];
+    std::iter::successors(Some(error), |one| one.source())
+        .filter_map(|one| one.downcast_ref::<std::io::Error>())
+        .any(|one| kinds.contains(&one.kind()))
 }
 
 impl IntoResponse for HubError {

@@ -32,7 +32,7 @@ pub(super) async fn run(database: &Database) -> Result<(), HubError> {
             .await?;
         tracing::info!(number, "database schema brought up to date");
     }
-    writing.commit().await
+    writing.commit().await.map(drop)
 }
 
 /// Returns the newest migration applied; 0 where there is no table yet.

@@ -44,7 +44,13 @@ pub(crate) struct Database {
 #[derive(Debug)]
 pub(crate) struct Writing {
     transaction: Transaction<'static, Sqlite>,
-    _turn: OwnedMutexGuard<()>,
+    turn: Turn,
+}
+
+/// The turn to write: while it is held, nobody else in this process writes.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _guard: OwnedMutexGuard<()>,
 }
 
 impl Database {
@@ -78,12 +84,11 @@ impl Database {
     /// # Errors
     /// Fails when another process writes for too long.
     pub(crate) async fn write(&self) -> Result<Writing, HubError> {
-        let turn = Arc::clone(&self.writing).lock_owned().await;
+        let turn = Turn {
+            _guard: Arc::clone(&self.writing).lock_owned().await,
+        };
         let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Writing {
-            transaction,
-            _turn: turn,
-        })
+        Ok(Writing { transaction, turn })
     }
 
     /// Tells whether it answers.
@@ -102,12 +107,13 @@ impl Database {
 }
 
 impl Writing {
-    /// Makes all of it last.
+    /// Makes all of it last, and returns the turn, for what must be done before others write.
     ///
     /// # Errors
     /// Fails when the disk does; then nothing is written.
-    pub(crate) async fn commit(self) -> Result<(), HubError> {
-        Ok(self.transaction.commit().await?)
+    pub(crate) async fn commit(self) -> Result<Turn, HubError> {
+        self.transaction.commit().await?;
+        Ok(self.turn)
     }
 
     fn connection(&mut self) -> &mut SqliteConnection {

@@ -162,7 +162,7 @@ impl Database {
         .bind(actor)
         .execute(writing.connection())
         .await?;
-        writing.commit().await
+        writing.commit().await.map(drop)
     }
 }
 

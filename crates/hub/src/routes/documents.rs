@@ -46,11 +46,7 @@ pub(crate) async fn put(
     let name = environment_name(&owner, &name)?;
     let digest = read_digest(&digest)?;
     caller.require_push(&Owner::from(&name))?;
-    let _turn = app
-        .heavy
-        .acquire()
-        .await
-        .expect("the semaphore is never closed");
+    let _turn = app.turn_to_receive().await;
     let limit = LARGEST_DOCUMENT as u64;
     let bytes = Pieces::new(body, "the document", limit, app.settings.stall_timeout)
         .collect()

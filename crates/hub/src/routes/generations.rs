@@ -21,6 +21,15 @@ use crate::storage::layout;
 /// How many missing things an error names.
 const NAMED: usize = 3;
 
+/// The longest message: a page of text.
+const LONGEST_MESSAGE: usize = 16 << 10;
+
+/// The longest name of an author.
+const LONGEST_AUTHOR: usize = 1 << 10;
+
+/// The longest time: RFC 3339 with nanoseconds is far shorter.
+const LONGEST_TIME: usize = 64;
+
 /// Publishes a generation. The same one again changes nothing, so a client whose answer was lost may repeat.
 pub(crate) async fn post(
     State(app): State<App>,
@@ -31,11 +40,7 @@ pub(crate) async fn post(
     let name = environment_name(&owner, &name)?;
     let owner = Owner::from(&name);
     let actor = caller.require_push(&owner)?;
-    let turn = app
-        .heavy
-        .acquire()
-        .await
-        .expect("the semaphore is never closed");
+    let receiving = app.turn_to_receive().await;
     let pieces = Pieces::new(
         body,
         "the record",
@@ -44,11 +49,13 @@ pub(crate) async fn post(
     );
     let text = pieces.collect().await?;
     // Records are megabytes: parsing would hold up everybody else on this thread.
+    let reading = app.turn_to_read().await;
     let (signed, record) = tokio::task::spawn_blocking(move || read(&text)).await??;
-    drop(turn);
+    drop((receiving, reading));
     let digest = signed.digest();
     require_same(&record.environment, &name)?;
     record.check(&name, None)?;
+    require_short(&record)?;
     let subject = format!("generation {} of {name}", record.number);
     require_signature(&app, &signed, &subject)?;
     require_paths(&app, &owner, &record, &subject).await?;
@@ -121,6 +128,23 @@ async fn find(
     }
     let digest = app.database.generation_digest(name, number).await?;
     Ok(digest.map(|digest| GenerationId { number, digest }))
+}
+
+/// What people wrote is shown in lists and logs, so it must have a size for that.
+fn require_short(record: &Generation) -> Result<(), HubError> {
+    for (what, text, most) in [
+        ("message", &record.message, LONGEST_MESSAGE),
+        ("author", &record.author, LONGEST_AUTHOR),
+        ("time", &record.created, LONGEST_TIME),
+    ] {
+        if text.len() > most {
+            let length = text.len();
+            let text =
+                format!("the record's {what} has {length} bytes; the most allowed is {most}");
+            return Err(HubError::BadRequest(text));
+        }
+    }
+    Ok(())
 }
 
 fn read(text: &[u8]) -> Result<(Signed, Generation), HubError> {

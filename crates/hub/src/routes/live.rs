@@ -4,8 +4,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use env_spec::Signed;
 use env_spec::generation::LivePointer;
+use env_spec::{EnvironmentName, Signed};
 
 use super::{LARGEST_SMALL, environment_name, require_same, require_signature};
 use crate::app::App;
@@ -53,7 +53,8 @@ pub(crate) async fn put(
         .map_or(0, |row| row.sequence);
     if pointer.sequence != present + 1 {
         let live = app.database.live(&name).await?;
-        if live.is_some_and(|live| live.record == signed.record) {
+        if let Some(live) = live.filter(|live| live.record == signed.record) {
+            write_copy(&app, &name, &live).await?;
             return Ok(StatusCode::OK);
         }
         let given = pointer.sequence;
@@ -77,11 +78,17 @@ pub(crate) async fn put(
     }
     let text = serde_json::to_string(&signed).map_err(|source| HubError::BadBody { source })?;
     writing.move_pointer(&pointer, &text, &actor).await?;
-    writing.commit().await?;
+    let turn = writing.commit().await?;
     let (number, sequence) = (pointer.number, pointer.sequence);
     tracing::info!(environment = %name, number, sequence, actor, "live pointer moved");
-    // The copy for static servers comes second: were it first, a crash could let it run ahead of the hub,
-    // and who had seen its sequence would refuse the hub's.
-    app.storage.put(&layout::live(&name), text).await?;
+    write_copy(&app, &name, &signed).await?;
+    drop(turn);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Writes the copy for static servers. It comes after the commit: were it first, a crash could let it run ahead of the
+/// hub, and who had seen its sequence would refuse the hub's. The turn to write keeps copies in order.
+async fn write_copy(app: &App, name: &EnvironmentName, signed: &Signed) -> Result<(), HubError> {
+    let text = serde_json::to_vec(signed).map_err(|source| HubError::BadBody { source })?;
+    app.storage.put(&layout::live(name), text).await
 }

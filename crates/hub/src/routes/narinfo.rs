@@ -248,11 +248,7 @@ async fn inspect(
     narinfo: &NarInfo,
     file: &str,
 ) -> Result<Inspected, HubError> {
-    let _turn = app
-        .heavy
-        .acquire()
-        .await
-        .expect("the semaphore is never closed");
+    let _turn = app.turn_to_read().await;
     let location = layout::nar(owner, file);
     let found = app
         .storage

@@ -155,10 +155,7 @@ impl Upload {
 }
 
 fn failed(location: &Path, source: object_store::Error) -> HubError {
-    HubError::Storage {
-        location: location.to_string(),
-        source,
-    }
+    HubError::storage(location.to_string(), source)
 }
 
 /// Unfinished uploads to a folder are files named `<object>#<number>`; no object's name has a `#`.

@@ -100,3 +100,50 @@ async fn a_lost_copy_of_the_pointer_is_written_anew_at_start() {
     hub.restart();
     assert_eq!(fs_err::read(&copy).unwrap(), good);
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_harms_nothing_that_is_there() {
+    testkit::require!(root);
+    let hub = Hub::start_on_small_disk();
+    let token = hub.token("demo", &[]);
+    let pusher = hub.client(Some(&token));
+    let release = Release::new("1").await;
+    let digest = release.push(&pusher, "demo/app", 1, None).await;
+    let before = hub.files();
+
+    let nar = vec![7; 12 << 20];
+    let large = Package::of_nar(
+        crate::fixtures::store_path("large-1"),
+        &nar,
+        Vec::new(),
+        nix_data::Compression::None,
+    )
+    .await;
+    let error = large.upload_nar(&pusher, "demo").await.unwrap_err();
+    assert!(
+        error.to_string().contains("the hub's disk is full"),
+        "{error}"
+    );
+    assert!(
+        error.is_transient(),
+        "it can be tried again when there is space"
+    );
+    testkit::poll("the unfinished file to go", || {
+        Ok((hub.files() == before).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(
+        pusher
+            .environment(&name("demo/app"))
+            .await
+            .unwrap()
+            .live
+            .unwrap()
+            .digest,
+        digest
+    );
+    Release::new("2")
+        .await
+        .push(&pusher, "demo/app", 2, Some(digest))
+        .await;
+}

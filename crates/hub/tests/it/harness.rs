@@ -14,9 +14,20 @@ use tempfile::TempDir;
 pub(crate) struct Hub {
     child: Child,
     folder: Option<TempDir>,
+    disk: Disk,
     address: String,
     arguments: Vec<String>,
 }
+
+/// Where the hub's objects lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Ordinary,
+    Small,
+}
+
+/// Mounts a small disk where only the hub sees it, and becomes the hub.
+const SMALL_DISK: &str = r#"mount -t tmpfs -o size=8m tmpfs "$1" && shift && exec "$@""#;
 
 /// An answer to a raw request.
 #[derive(Debug)]
@@ -32,16 +43,26 @@ impl Hub {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_on(Disk::Ordinary, arguments)
+    }
+
+    /// Starts it with its objects on a disk of 8 MiB; needs root.
+    pub(crate) fn start_on_small_disk() -> Self {
+        Self::start_on(Disk::Small, &[])
+    }
+
+    fn start_on(disk: Disk, arguments: &[&str]) -> Self {
         host::tls::install();
         let folder = tempfile::Builder::new()
             .prefix("nival-hub-")
             .tempdir()
             .unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&one| one.to_owned()).collect();
-        let (child, address) = spawn(folder.path(), &arguments);
+        let (child, address) = spawn(folder.path(), disk, &arguments);
         Self {
             child,
             folder: Some(folder),
+            disk,
             address,
             arguments,
         }
@@ -49,7 +70,7 @@ impl Hub {
 
     /// Starts it again on the same data.
     pub(crate) fn restart(&mut self) {
-        let (child, address) = spawn(self.folder(), &self.arguments.clone());
+        let (child, address) = spawn(self.folder(), self.disk, &self.arguments);
         self.child = child;
         self.address = address;
     }
@@ -79,7 +100,14 @@ impl Hub {
     }
 
     pub(crate) fn objects(&self) -> PathBuf {
-        self.data().join("objects")
+        let objects = self.data().join("objects");
+        match self.disk {
+            Disk::Ordinary => objects,
+            Disk::Small => {
+                let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+                root.join(objects.strip_prefix("/").unwrap())
+            }
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -203,6 +231,10 @@ impl Hub {
 }
 
 impl Drop for Hub {
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failing test says where it left its folder"
+    )]
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -229,26 +261,47 @@ impl Answer {
 /// Returns the program with nothing of the machine's own configuration.
 pub(crate) fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nival-hub"));
+    clean(&mut command, folder);
+    command
+}
+
+fn clean(command: &mut Command, folder: &Path) {
     command
         .env_clear()
         .env("HOME", folder)
         .env("NIVAL_HUB_DATA", folder.join("data"));
-    command
 }
 
-fn spawn(folder: &Path, arguments: &[String]) -> (Child, String) {
+fn server(folder: &Path, disk: Disk) -> Command {
+    match disk {
+        Disk::Ordinary => program(folder),
+        Disk::Small => {
+            let objects = folder.join("data/objects");
+            fs_err::create_dir_all(&objects).unwrap();
+            let mut command = Command::new("/usr/bin/unshare");
+            command.args(["--mount", "/bin/sh", "-c", SMALL_DISK, "sh"]);
+            command.arg(objects).arg(env!("CARGO_BIN_EXE_nival-hub"));
+            clean(&mut command, folder);
+            command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command
+        }
+    }
+}
+
+fn spawn(folder: &Path, disk: Disk, arguments: &[String]) -> (Child, String) {
     let file = folder.join("address");
     if file.exists() {
         fs_err::remove_file(&file).unwrap();
     }
+    let log = folder.join("log");
     let log = fs_err::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(folder.join("log"))
+        .open(log)
         .unwrap()
         .into_parts()
         .0;
-    let mut child = program(folder)
+    let mut child = server(folder, disk)
         .args(["serve", "--listen", "127.0.0.1:0", "--listen-file"])
         .arg(&file)
         .args(arguments)

@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use crate::fixtures::Package;
+use api::hub::error::ErrorCode;
+
+use crate::fixtures::{Package, refusal};
 use crate::harness::Hub;
 
 #[tokio::test]
@@ -183,4 +185,30 @@ async fn an_upload_that_is_cut_off_leaves_nothing() {
     let path = format!("/cache/demo/{}", package.narinfo.url);
     assert_eq!(hub.get(&path, Some(&token), "").status, 404);
     package.upload(&hub.client(Some(&token)), "demo").await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let hub = Hub::start();
+    let expired = hub.token("demo", &["--expires", "0s"]);
+    let good = hub.token("demo", &[]);
+    let package = Package::of_nar(
+        crate::fixtures::store_path("large-1"),
+        &vec![7; 16 << 20],
+        Vec::new(),
+        nix_data::Compression::None,
+    )
+    .await;
+    for _ in 0..5 {
+        let outcome = package
+            .upload_nar(&hub.client(Some(&expired)), "demo")
+            .await;
+        refusal(outcome, ErrorCode::TokenExpired);
+        let name = "nar/not-a-hash.nar";
+        let outcome = hub
+            .client(Some(&good))
+            .put_cache_file("demo", name, package.file.clone())
+            .await;
+        refusal(outcome, ErrorCode::BadRequest);
+    }
 }
