@@ -41,7 +41,7 @@ pub(super) struct Tools(PathBuf);
 impl Tools {
     /// Brings the tools into the set-up folder.
     pub(super) fn bring(steps: &Steps) -> Result<Self> {
-        let inputs = Inputs::of_recipe(2).with(SUITE).with(PACKAGES.join(" "));
+        let inputs = Inputs::of_recipe(3).with(SUITE).with(PACKAGES.join(" "));
         steps.run("tools", inputs, |folder| fill(steps, folder))?;
         Ok(Self(steps.setup().join("tools")))
     }
@@ -119,5 +119,9 @@ fn fill(steps: &Steps, folder: &Path) -> Result<()> {
     fs::rename(scratch.join("usr/include"), folder.join("seccomp/include"))?;
     let archive = scratch.join("usr/lib/x86_64-linux-gnu/libseccomp.a");
     fs::copy(archive, folder.join("seccomp/lib/libseccomp.a"))?;
+    fs::copy(
+        scratch.join("usr/share/keyrings/debian-archive-keyring.gpg"),
+        folder.join("keyring.gpg"),
+    )?;
     Ok(())
 }
