@@ -64,6 +64,14 @@ pub enum ActivationError {
     Compose(#[from] ComposeError),
 }
 
+impl Variable {
+    /// Returns the value with what the surroundings have for each `${NAME}` in it, and `$$` as one dollar sign.
+    #[must_use]
+    pub fn filled(&self, surroundings: &BTreeMap<String, String>) -> String {
+        variables::fill(&self.value, surroundings)
+    }
+}
+
 impl ActivationPlan {
     /// Works out what the activation of an environment sets.
     ///
@@ -104,10 +112,7 @@ impl ActivationPlan {
     ) -> Vec<(String, String)> {
         let mut set: Vec<(String, String)> = Vec::new();
         for variable in &self.variables {
-            set.push((
-                variable.name.clone(),
-                variables::fill(&variable.value, surroundings),
-            ));
+            set.push((variable.name.clone(), variable.filled(surroundings)));
         }
         let development = (mode == ActivateMode::Dev).then_some(&self.development_paths);
         for (name, entries) in self

@@ -258,6 +258,8 @@ pub fn names_in(value: &str) -> BTreeSet<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -265,6 +267,10 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    fn reference(name: &str) -> String {
+        format!("${{{name}}}")
     }
 
     fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -345,6 +351,40 @@ mod tests {
     fn long_chains_do_not_overflow_the_stack() {
         let chain = (0..20_000).map(|index| (format!("V{index}"), format!("${{V{}}}", index + 1)));
         assert_eq!(resolve_variables(&chain.collect()).unwrap().len(), 20_000);
+    }
+
+    proptest! {
+        #[test]
+        fn resolving_ends_in_an_order_or_in_a_circle_that_is_one(
+            edges in prop::collection::vec((0u8..8, 0u8..8), 0..14),
+        ) {
+            let mut all: BTreeMap<String, String> = BTreeMap::new();
+            for (from, to) in &edges {
+                let value = all.entry(format!("V{from}")).or_default();
+                value.push_str(&reference(&format!("V{to}")));
+            }
+            match resolve_variables(&all) {
+                Ok(resolved) => {
+                    prop_assert_eq!(resolved.len(), all.len());
+                    for (index, one) in resolved.iter().enumerate() {
+                        let later: Vec<&str> =
+                            resolved[index + 1..].iter().map(|other| other.name.as_str()).collect();
+                        // A reference to a later one would have been filled in too late.
+                        let written = &all[&one.name];
+                        let needs_later = later.iter().any(|name| written.contains(&reference(name)));
+                        prop_assert!(!needs_later);
+                    }
+                }
+                Err(VariableError::Circle { circle }) => {
+                    prop_assert!(circle.len() > 2 && circle.first() == circle.last());
+                    for pair in circle.windows(2) {
+                        let is_edge = all[&pair[0]].contains(&reference(&pair[1]));
+                        prop_assert!(is_edge);
+                    }
+                }
+                Err(other) => prop_assert!(false, "{}", other),
+            }
+        }
     }
 
     #[test]

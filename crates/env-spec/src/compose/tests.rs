@@ -76,6 +76,19 @@ fn the_path_is_what_nix_derives_for_that_content_and_those_references() {
 }
 
 #[test]
+fn the_rules_of_composing_are_fixed() {
+    let mut store = MemoryStore::default();
+    let a = store.add("a", &["bin/a", "lib/a.so", "lib64 -> lib", "share/doc/a"]);
+    let b = store.add("b", &["bin/b", "lib/b.so", "lib64 -> lib"]);
+    let result = composed(&store, &[package("a", 5, &a), package("b", 5, &b)]);
+    // Another path here means that every lock in the world would get another environment.
+    assert_eq!(
+        result.path.to_string(),
+        "/nix/store/0np514fzcmkqqipa0y3nm0q0cj44lrbn-nival-environment"
+    );
+}
+
+#[test]
 fn an_environment_of_nothing_is_an_empty_folder() {
     let result = composed(&MemoryStore::default(), &[]);
     assert_eq!(result.tree, Node::Directory(BTreeMap::new()));
