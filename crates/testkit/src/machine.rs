@@ -77,7 +77,9 @@ impl World {
             .tempdir_in("/var/tmp")?;
         let mut command = Command::new("unshare");
         command.args(["--net", "--kill-child=SIGKILL", "--fork", "sh", "-c"]);
-        command.arg("ip link set lo up 2>/dev/null || busybox ip link set lo up; echo ready; exec sleep infinity");
+        // Not every Debian has `ip`; the set-up has a busybox.
+        command.arg("ip link set lo up 2>/dev/null || \"$0\" ip link set lo up; echo ready; exec sleep infinity");
+        command.arg(setup::dir().join("bin/busybox"));
         let network = hold(&command)?;
         Ok(Self { folder, network })
     }
