@@ -101,7 +101,7 @@ pub(crate) fn is_attribute_path(path: &str) -> bool {
             '.' if !quoted && length == 0 => return false,
             '.' if !quoted => length = 0,
             _ if one.is_ascii_alphanumeric() || "-_+'".contains(one) || (quoted && one == '.') => {
-                length += 1
+                length += 1;
             }
             _ => return false,
         }
@@ -129,7 +129,7 @@ fn read_store_path(field: &Field<'_, '_>) -> Option<nix_data::StorePath> {
     let text = field.string()?;
     text.parse()
         .inspect_err(|error: &nix_data::StorePathError| {
-            field.error(&format!("is no store path: {error}"), None)
+            field.error(&format!("is no store path: {error}"), None);
         })
         .ok()
 }
