@@ -3,6 +3,9 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
+use api::hub::HubClient;
+use env_spec::Digest;
+
 use crate::fixtures::{Package, Release, name, pointer, sign};
 use crate::harness::Hub;
 
@@ -146,4 +149,96 @@ async fn a_full_disk_is_told_and_harms_nothing_that_is_there() {
         .await
         .push(&pusher, "demo/app", 2, Some(digest))
         .await;
+}
+
+/// Whatever the hub advertises is there, whole.
+async fn tells_no_lie(
+    hub: &Hub,
+    pusher: &HubClient,
+    token: &str,
+    environment: &str,
+    release: &Release,
+) {
+    let app = name(environment);
+    let exists = pusher.environment(&app).await.is_ok();
+    let head = if exists {
+        pusher.environment(&app).await.unwrap().head
+    } else {
+        None
+    };
+    let live = if exists {
+        pusher.environment(&app).await.unwrap().live
+    } else {
+        None
+    };
+    for package in [&release.library, &release.environment] {
+        let get = |file: &str| hub.get(&format!("/cache/{}/{file}", app.owner()), Some(token), "");
+        let narinfo = get(&package.narinfo_file());
+        if narinfo.status == 200 {
+            assert_eq!(narinfo.text(), package.narinfo.to_string());
+            let nar = get(&package.narinfo.url);
+            assert_eq!((nar.status, &nar.body), (200, &package.file));
+        } else {
+            assert_eq!(
+                (narinfo.status, head.is_none()),
+                (404, true),
+                "a generation lacks a path"
+            );
+        }
+    }
+    if let Some(head) = head {
+        let reference = format!("{environment}:{}", head.number).parse().unwrap();
+        let record = pusher.generation(&reference).await.unwrap();
+        assert_eq!(record.digest(), head.digest);
+        pusher
+            .document(&app, Digest::of(&release.sbom))
+            .await
+            .unwrap();
+    }
+    if live.is_some() {
+        assert_eq!(live, head);
+        pusher.live(&app).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_of_a_push_it_advertises_only_what_is_there() {
+    let mut hub = Hub::start();
+    let release = std::sync::Arc::new(Release::new("1").await);
+    // A whole push makes ten objects.
+    for objects in 1..=10 {
+        let environment = format!("owner-{objects}/app");
+        let token = hub.token(name(&environment).owner(), &[]);
+        let before = hub.files().len();
+        let pushing = {
+            let (pusher, release) = (hub.client(Some(&token)), release.clone());
+            let environment = environment.clone();
+            tokio::spawn(async move { release.push(&pusher, &environment, 1, None).await })
+        };
+        testkit::poll("the push to get there", || {
+            Ok((hub.files().len() >= before + objects).then_some(()))
+        })
+        .unwrap();
+        hub.kill();
+        drop(pushing.await);
+        hub.restart();
+        let pusher = hub.client(Some(&token));
+        tells_no_lie(&hub, &pusher, &token, &environment, &release).await;
+        if pusher
+            .environment(&name(&environment))
+            .await
+            .is_ok_and(|one| one.live.is_some())
+        {
+            continue;
+        }
+        release.upload(&pusher, &environment).await;
+        let record = sign(&release.record(&environment, 1, None));
+        pusher
+            .post_generation(&name(&environment), &record)
+            .await
+            .unwrap();
+        let live = sign(&pointer(&environment, 1, record.digest(), 1));
+        pusher.put_live(&name(&environment), &live).await.unwrap();
+        tells_no_lie(&hub, &pusher, &token, &environment, &release).await;
+    }
 }
