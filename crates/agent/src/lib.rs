@@ -1,1 +1,34 @@
 //! `nival-agent`: the store as a node service.
+
+mod agent;
+mod args;
+mod commands;
+mod env_vars;
+mod error;
+mod fetches;
+mod generations;
+mod housekeeping;
+mod hub;
+mod leases;
+mod metrics;
+mod notes;
+mod pattern;
+mod pointers;
+mod policy;
+mod ready;
+mod records;
+mod request;
+mod sandboxes;
+mod service;
+mod settings;
+mod socket;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Parses the command line, does what it says, and returns the exit code: 0 done, 1 not done, 2 wrong usage.
+#[must_use]
+pub fn run() -> ExitCode {
+    commands::run(args::Arguments::parse())
+}

@@ -1,3 +1,8 @@
-//! `nival-agent`: the store as a node service.
+//! `nival-agent`: the program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::tls::install();
+    agent::run()
+}

@@ -1,0 +1,300 @@
+//! The agent: from a reference in a pod's annotation to a folder that can be mounted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::agent as wire;
+use env_spec::activation;
+use env_spec::generation::GenerationError;
+use env_spec::{EnvironmentName, Pin, Reference, System};
+use host::mount::Mounts;
+use store::{BindTree, FetchOutcome, Presentation, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::AgentError;
+use crate::fetches::{self, Fetches};
+use crate::generations::Generations;
+use crate::hub::Hub;
+use crate::leases::{Hold, Lease, Leases};
+use crate::metrics::Metrics;
+use crate::pointers::Pointers;
+use crate::policy::Verdict;
+use crate::ready::{Known, Ready};
+use crate::records::{Records, believe};
+use crate::request::{self, Mode, Wanted};
+use crate::sandboxes::Sandboxes;
+use crate::settings::Settings;
+
+/// The longest that a caller may wait: beyond it every client has given up.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// The variable in a container that says which generation it runs.
+const PIN_VARIABLE: &str = "NIVAL_ENVIRONMENT";
+
+/// The agent's parts.
+pub(crate) struct Agent {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) presentation: Arc<dyn Presentation>,
+    pub(crate) hub: Hub,
+    pub(crate) fetches: Fetches,
+    pub(crate) leases: Leases,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) generations: Arc<Generations>,
+    pub(crate) records: Records,
+    pub(crate) metrics: Metrics,
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+    pointers: Pointers,
+    known: Known,
+}
+
+/// The credential to ask the hub with.
+type Access = Option<String>;
+
+impl Agent {
+    /// Opens the state folder and takes over what an earlier process left.
+    pub(crate) fn open(
+        settings: Settings,
+        mounts: Arc<dyn Mounts>,
+        http: reqwest::Client,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, AgentError> {
+        let state = settings.state.clone();
+        let store = Store::open(&state.join("store"))?;
+        let presentation = BindTree::recover(&store, mounts)
+            .map_err(|source| AgentError::Present { generation: "what was presented before".to_owned(), source })?;
+        let agent = Self {
+            hub: Hub::new(&settings, http)?,
+            fetches: Fetches::new(store.clone(), tasks, stop),
+            leases: Leases::recover(state.join("leases"))?,
+            sandboxes: Sandboxes::recover(state.join("sandboxes"))?,
+            generations: Arc::new(Generations::recover(state.join("generations"))?),
+            records: Records::open(state.join("records"))?,
+            pointers: Pointers::open(state.join("pointers"))?,
+            metrics: Metrics::default(),
+            collecting: tokio::sync::Mutex::default(),
+            known: Known::default(),
+            presentation: Arc::new(presentation),
+            store,
+            settings,
+        };
+        agent.sandboxes.sweep(|id| agent.leases.knows_sandbox(id))?;
+        Ok(agent)
+    }
+
+    /// Makes an environment ready for a container.
+    pub(crate) async fn prepare(&self, asked: &wire::PrepareRequest) -> Result<wire::PrepareResponse, AgentError> {
+        let begun = Instant::now();
+        let wanted = Wanted::new(&asked.reference, &asked.pin, &asked.pinned_from)?;
+        let mode = Mode::parse(&asked.activate_mode)?;
+        let system = request::system(&asked.system)?;
+        let mut lease = Lease {
+            bundle: request::bundle(&asked.bundle)?,
+            sandbox_id: request::name(&asked.sandbox_id, "sandbox's identifier")?,
+            namespace: request::name(&asked.namespace, "namespace")?,
+            pod: request::name(&asked.pod, "pod's name")?,
+            container: request::name(&asked.container, "container's name")?,
+            holds: Vec::new(),
+        };
+        self.hub.check_is_meant(&wanted.reference)?;
+        let access = self.check_policy(&lease.namespace, &wanted.reference.environment).await?;
+        let ready = self.resolve(&wanted, &system, &access, &lease).await?;
+        // From here until the lease is written, the collector keeps off.
+        let _protection = self.store.protect(&ready.closure);
+        let wait = Duration::from_millis(asked.wait_milliseconds).min(LONGEST_WAIT);
+        self.have(&ready, &access, wait).await?;
+        let mount_source = self.present(&ready).await?;
+        lease.holds.push(Hold { pin: ready.pin.clone(), closure: ready.id });
+        self.leases.take(&lease)?;
+        self.generations.note(ready.seen())?;
+        self.store.touch_closure(ready.id);
+        tracing::info!(
+            pin = %ready.pin, namespace = lease.namespace, pod = lease.pod, container = lease.container,
+            elapsed = ?begun.elapsed(), "prepared"
+        );
+        Ok(self.answer(&ready, mode, &mount_source))
+    }
+
+    /// Fetches a generation without running it.
+    pub(crate) async fn prefetch(&self, reference: &str, system: &str) -> Result<(Pin, FetchOutcome), AgentError> {
+        let reference: Reference = reference.parse()?;
+        let system = request::system(system)?;
+        self.hub.check_is_meant(&reference)?;
+        let Verdict::Allowed { credential } = self.settings.policy.verdict_for_node(&reference.environment) else {
+            unreachable!("the node itself may fetch everything");
+        };
+        let exact = match reference.digest {
+            Some(_) => reference,
+            None => self.look_up(&reference, &credential).await?.into(),
+        };
+        let ready = self.verified(&exact, &system, &credential).await?;
+        let _protection = self.store.protect(&ready.closure);
+        let outcome = self.have(&ready, &credential, LONGEST_WAIT).await?;
+        self.store.record_closure(&ready.closure)?;
+        self.generations.note(ready.seen())?;
+        Ok((ready.pin.clone(), outcome))
+    }
+
+    /// Ends the lease of a bundle.
+    pub(crate) fn release(&self, bundle: &str) -> Result<(), AgentError> {
+        let lease = self.leases.release(Path::new(bundle))?;
+        if let Some(lease) = lease.filter(|lease| lease.container.is_empty() && !self.leases.knows_sandbox(&lease.sandbox_id)) {
+            self.sandboxes.forget(&lease.sandbox_id)?;
+        }
+        Ok(())
+    }
+
+    /// Checks at every start, whatever is present, that this namespace may use this environment.
+    async fn check_policy(&self, namespace: &str, environment: &EnvironmentName) -> Result<Access, AgentError> {
+        let refused = || AgentError::NotVisible {
+            environment: environment.clone(),
+            namespace: if namespace.is_empty() { "(none)".to_owned() } else { namespace.to_owned() },
+            file: self.settings.file.display().to_string(),
+        };
+        match self.settings.policy.verdict(namespace, environment) {
+            Verdict::Allowed { credential } => Ok(credential),
+            Verdict::Denied => Err(refused()),
+            // What nobody may see and what does not exist look the same, here and at the hub.
+            Verdict::IfPublic if self.hub.is_public(environment).await? => Ok(None),
+            Verdict::IfPublic => Err(refused()),
+        }
+    }
+
+    /// Finds out which generation is meant, once per sandbox, and verifies its record.
+    async fn resolve(
+        &self,
+        wanted: &Wanted,
+        system: &System,
+        access: &Access,
+        lease: &Lease,
+    ) -> Result<Arc<Ready>, AgentError> {
+        if let Some(pin) = &wanted.pin {
+            return self.verified(&pin.clone().into(), system, access).await;
+        }
+        let reference = &wanted.reference;
+        if reference.digest.is_some() {
+            return self.verified(reference, system, access).await;
+        }
+        let pin = match self.sandboxes.pin(&lease.sandbox_id, reference) {
+            Some(pin) => pin,
+            None => {
+                let pin = self.look_up(reference, access).await?;
+                self.sandboxes.remember(&lease.sandbox_id, &lease.bundle, reference, pin)?
+            }
+        };
+        self.verified(&pin.into(), system, access).await
+    }
+
+    /// Asks the hub which generation a reference without a digest means.
+    async fn look_up(&self, reference: &Reference, access: &Access) -> Result<Pin, AgentError> {
+        let environment = &reference.environment;
+        if reference.number.is_none() {
+            let signed = self.hub.live(environment, access.as_deref()).await?;
+            return self.pointers.accept(&signed, environment, &self.settings.trusted);
+        }
+        let signed = self.hub.generation(reference, access.as_deref()).await?;
+        let generation = believe(&signed, reference, &self.settings.trusted)?;
+        self.records.write(&signed)?;
+        Ok(Pin { hub: None, environment: environment.clone(), number: generation.number, digest: signed.digest() })
+    }
+
+    /// Returns the generation with this digest, from memory, from disk or from the hub; believed only when signed.
+    async fn verified(
+        &self,
+        reference: &Reference,
+        system: &System,
+        access: &Access,
+    ) -> Result<Arc<Ready>, AgentError> {
+        let digest = reference.digest.expect("the reference is exact by now");
+        if let Some(ready) = self.known.get(digest, system) {
+            // A digest that is known from one environment must open no other one's door.
+            let same = ready.pin.environment == reference.environment
+                && reference.number.is_none_or(|number| number == ready.pin.number);
+            if same {
+                return Ok(ready);
+            }
+            let wanted = match reference.number {
+                Some(number) => format!("{}:{number}", reference.environment),
+                None => reference.environment.to_string(),
+            };
+            return Err(GenerationError::Foreign { found: ready.label(), wanted }.into());
+        }
+        let trusted = &self.settings.trusted;
+        let generation = match self.records.read(digest) {
+            Some(signed) => believe(&signed, reference, trusted)?,
+            None => {
+                let signed = self.hub.generation(reference, access.as_deref()).await?;
+                let generation = believe(&signed, reference, trusted)?;
+                self.records.write(&signed)?;
+                generation
+            }
+        };
+        Ok(self.known.put(Ready::new(generation, digest, system)?))
+    }
+
+    /// Waits until the closure is present.
+    async fn have(&self, ready: &Arc<Ready>, access: &Access, wait: Duration) -> Result<FetchOutcome, AgentError> {
+        if self.store.has_closure(&ready.closure) {
+            return Ok(FetchOutcome::default());
+        }
+        let wanted = fetches::Wanted {
+            generation: ready.label(),
+            closure: ready.closure.clone(),
+            sources: self.hub.sources(ready.pin.environment.owner(), access.as_deref())?,
+        };
+        // Who asked may be gone when the fetch ends: the closure is kept all the same, for when it comes back.
+        let (store, generations, ready) = (self.store.clone(), Arc::clone(&self.generations), Arc::clone(ready));
+        let after = move || {
+            let kept = store.record_closure(&ready.closure).map_err(AgentError::from);
+            if let Err(error) = kept.and_then(|_| generations.note(ready.seen())) {
+                tracing::warn!(error = error.line(), "a fetched generation is not noted");
+            }
+        };
+        self.fetches.fetch(wanted, wait, after).await
+    }
+
+    async fn present(&self, ready: &Arc<Ready>) -> Result<PathBuf, AgentError> {
+        let failed = |source| AgentError::Present { generation: ready.label(), source };
+        if let Some(place) = self.presentation.presented(&self.store, ready.id).map_err(failed)? {
+            return Ok(place);
+        }
+        let (presentation, store, wanted) = (Arc::clone(&self.presentation), self.store.clone(), Arc::clone(ready));
+        let mounting = tokio::task::spawn_blocking(move || presentation.present(&store, &wanted.closure));
+        mounting.await.map_err(|_| AgentError::Stopping)?.map_err(failed)
+    }
+
+    fn answer(&self, ready: &Ready, mode: Mode, mount_source: &Path) -> wire::PrepareResponse {
+        let variable = |name: &str, value: String| wire::Variable { name: name.to_owned(), value, ..Default::default() };
+        let environment = ready.environment.to_string();
+        let planned = ready.plan.variables.iter();
+        let mut variables: Vec<_> = planned.map(|one| variable(&one.name, one.value.clone())).collect();
+        if !variables.iter().any(|one| one.name == activation::ENVIRONMENT) {
+            variables.insert(0, variable(activation::ENVIRONMENT, environment.clone()));
+        }
+        variables.push(variable(PIN_VARIABLE, ready.pin.to_string()));
+        let mut search_paths = ready.plan.search_paths.clone();
+        if mode == Mode::Development {
+            for (name, entries) in &ready.plan.development_paths {
+                search_paths.entry(name.clone()).or_default().extend(entries.iter().cloned());
+            }
+        }
+        let programs = ready.programs(&self.store).clone();
+        wire::PrepareResponse {
+            pin: ready.pin.to_string(),
+            environment,
+            mount_source: mount_source.to_string_lossy().into_owned(),
+            variables,
+            search_paths: search_paths
+                .into_iter()
+                .map(|(name, entries)| wire::SearchPath { name, entries, ..Default::default() })
+                .collect(),
+            hook: ready.plan.hook.clone().unwrap_or_default(),
+            shell: programs.shell.unwrap_or_default(),
+            env_program: programs.env.unwrap_or_default(),
+            ..Default::default()
+        }
+    }
+}

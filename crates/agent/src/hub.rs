@@ -1,0 +1,182 @@
+//! What the agent asks the hub: records, pointers, and whether everybody may see an environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use api::hub::environment::Visibility;
+use api::hub::{ClientError, HubClient};
+use env_spec::{Digest, EnvironmentName, Reference, Signed};
+use serde::{Deserialize, Serialize};
+use store::Source;
+
+use crate::error::AgentError;
+use crate::notes::{Lasting, Notes};
+use crate::settings::{Settings, Substituter};
+
+/// How long an answer about visibility counts: a start must not wait for the hub each time.
+const FRESH: Duration = Duration::from_secs(30);
+/// How long a hub that may be down is waited for, when there is an older answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Tokens are one line.
+const LARGEST_TOKEN: u64 = 16 << 10;
+
+/// The hub, the other caches, and the credentials for them.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    address: String,
+    http: reqwest::Client,
+    credentials: BTreeMap<String, PathBuf>,
+    substituters: Vec<Substituter>,
+    notes: Notes,
+    visible: Mutex<BTreeMap<EnvironmentName, (Instant, bool)>>,
+}
+
+/// Who may see an environment, as the hub said last. Written to disk: fields may be added, never changed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LastAnswer {
+    environment: EnvironmentName,
+    public: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(settings: &Settings, http: reqwest::Client) -> Result<Self, AgentError> {
+        let hub = Self {
+            address: settings.hub.clone(),
+            http,
+            credentials: settings.credentials.clone(),
+            substituters: settings.substituters.clone(),
+            notes: Notes::open(settings.state.join("visibility"), Lasting::Always)?,
+            visible: Mutex::default(),
+        };
+        // A wrong address is said at the start, not with the first pod.
+        hub.client(None)?;
+        hub.sources("any", None)?;
+        Ok(hub)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Refuses references to other hubs: the node asks, with its credentials, only where its configuration says.
+    pub(crate) fn check_is_meant(&self, reference: &Reference) -> Result<(), AgentError> {
+        let Some(hub) = &reference.hub else { return Ok(()) };
+        let own = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
+        if own.trim_end_matches('/') == hub {
+            return Ok(());
+        }
+        Err(AgentError::OtherHub {
+            reference: reference.to_string(),
+            hub: hub.clone(),
+            configured: self.address.clone(),
+        })
+    }
+
+    /// Tells whether everybody may see an environment. While the hub is down, its last answer counts.
+    pub(crate) async fn is_public(&self, environment: &EnvironmentName) -> Result<bool, AgentError> {
+        if let Some((when, public)) = self.remembered(environment)
+            && when.elapsed() < FRESH
+        {
+            return Ok(public);
+        }
+        let name = Digest::of(environment.to_string().as_bytes()).hex();
+        let last = self.notes.read::<LastAnswer>(&name).filter(|last| last.environment == *environment);
+        let client = self.client(None)?;
+        let question = client.environment(environment);
+        let answer = match &last {
+            Some(_) => tokio::time::timeout(PATIENCE, question).await.ok(),
+            None => Some(question.await),
+        };
+        let public = match (answer, last) {
+            (Some(Ok(answer)), last) => {
+                let public = answer.visibility == Visibility::Public;
+                if last.is_none_or(|last| last.public != public) {
+                    self.notes.write(&name, &LastAnswer { environment: environment.clone(), public })?;
+                }
+                public
+            }
+            // To a stranger the hub says of a private environment that there is none.
+            (Some(Err(error)), _) if !error.is_transient() => {
+                self.notes.remove(&name)?;
+                false
+            }
+            (_, Some(last)) => {
+                tracing::info!(%environment, "the hub does not answer: its last word on who may see the environment counts");
+                last.public
+            }
+            (Some(Err(source)), None) => {
+                return Err(AgentError::NeverAsked { environment: environment.clone(), source });
+            }
+            (None, None) => unreachable!("without an older answer there is no deadline"),
+        };
+        let mut visible = self.visible.lock().unwrap_or_else(PoisonError::into_inner);
+        visible.insert(environment.clone(), (Instant::now(), public));
+        Ok(public)
+    }
+
+    pub(crate) async fn live(
+        &self,
+        environment: &EnvironmentName,
+        credential: Option<&str>,
+    ) -> Result<Signed, AgentError> {
+        let answer = self.client(credential)?.live(environment).await;
+        answer.map_err(|error| self.failed(format!("the live generation of {environment}"), error))
+    }
+
+    pub(crate) async fn generation(
+        &self,
+        reference: &Reference,
+        credential: Option<&str>,
+    ) -> Result<Signed, AgentError> {
+        let answer = self.client(credential)?.generation(reference).await;
+        answer.map_err(|error| self.failed(format!("generation {reference}"), error))
+    }
+
+    /// Returns the binary caches for an owner's environments, in the order in which to ask them.
+    pub(crate) fn sources(&self, owner: &str, credential: Option<&str>) -> Result<Vec<Source>, AgentError> {
+        let own = self.client(credential)?.cache_url(owner);
+        let mut sources = Vec::new();
+        let source = |address: &str, token| {
+            Source::new(address, token, &self.http).map_err(|error| AgentError::Request(error.to_string()))
+        };
+        for one in self.substituters.iter().filter(|one| one.before_hub) {
+            sources.push(source(&one.url, self.token(one.credential.as_deref())?)?);
+        }
+        sources.push(source(own.as_str(), self.token(credential)?)?);
+        for one in self.substituters.iter().filter(|one| !one.before_hub) {
+            sources.push(source(&one.url, self.token(one.credential.as_deref())?)?);
+        }
+        Ok(sources)
+    }
+
+    fn remembered(&self, environment: &EnvironmentName) -> Option<(Instant, bool)> {
+        self.visible.lock().unwrap_or_else(PoisonError::into_inner).get(environment).copied()
+    }
+
+    fn client(&self, credential: Option<&str>) -> Result<HubClient, AgentError> {
+        let client = HubClient::new(&self.address, self.token(credential)?, self.http.clone());
+        client.map_err(|error| AgentError::Request(error.to_string()))
+    }
+
+    /// Tokens are read when they are needed: they are renewed in place.
+    fn token(&self, credential: Option<&str>) -> Result<Option<String>, AgentError> {
+        let Some(name) = credential else { return Ok(None) };
+        let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "it is not configured");
+        let token = match self.credentials.get(name) {
+            Some(file) => host::fs::read_bounded(file, LARGEST_TOKEN),
+            None => Err(unknown()),
+        };
+        let token = token.map_err(|source| AgentError::Credential { name: name.to_owned(), source })?;
+        Ok(Some(String::from_utf8_lossy(&token).trim().to_owned()))
+    }
+
+    fn failed(&self, what: String, source: ClientError) -> AgentError {
+        match source.code() {
+            Some(api::hub::error::ErrorCode::NotFound) => AgentError::Unknown { what, hub: self.address.clone() },
+            _ => AgentError::Hub { what, source },
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The highest sequence of each live pointer that this node has seen, so that none can be replayed.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use env_spec::generation::LivePointer;
+use env_spec::{Digest, EnvironmentName, Pin, Signed, TrustedKeys};
+use serde::{Deserialize, Serialize};
+
+use crate::error::AgentError;
+use crate::notes::{Lasting, Notes};
+
+/// Written to disk: fields may be added, never changed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Highest {
+    environment: EnvironmentName,
+    sequence: u64,
+}
+
+/// The highest sequences.
+#[derive(Debug)]
+pub(crate) struct Pointers {
+    notes: Notes,
+    writing: Mutex<()>,
+}
+
+impl Pointers {
+    pub(crate) fn open(folder: PathBuf) -> Result<Self, AgentError> {
+        Ok(Self { notes: Notes::open(folder, Lasting::Always)?, writing: Mutex::new(()) })
+    }
+
+    /// Believes a pointer if a trusted key signed it, it is of this environment, and no newer one was seen.
+    pub(crate) fn accept(
+        &self,
+        signed: &Signed,
+        environment: &EnvironmentName,
+        trusted: &TrustedKeys,
+    ) -> Result<Pin, AgentError> {
+        let subject = format!("the live pointer of {environment}");
+        let pointer: LivePointer = signed.verify(&subject, environment.owner(), trusted)?;
+        if pointer.environment != *environment {
+            let (found, wanted) = (pointer.environment, environment.clone());
+            return Err(AgentError::ForeignPointer { found, wanted });
+        }
+        let name = Digest::of(environment.to_string().as_bytes()).hex();
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.notes.read::<Highest>(&name).map_or(0, |highest| highest.sequence);
+        if pointer.sequence < seen {
+            let environment = environment.clone();
+            return Err(AgentError::Replayed { environment, found: pointer.sequence, seen });
+        }
+        if pointer.sequence > seen {
+            self.notes.write(&name, &Highest { environment: environment.clone(), sequence: pointer.sequence })?;
+        }
+        Ok(pointer.pin())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix_data::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn a_lower_sequence_than_was_seen_is_refused_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SecretKey::generate_from_seed("acme-1", [7; 32]).unwrap();
+        let mut trusted = TrustedKeys::default();
+        trusted.add("acme", key.public_key());
+        let environment: EnvironmentName = "acme/api".parse().unwrap();
+        let pointer = |sequence, environment: &EnvironmentName| {
+            let pointer = LivePointer {
+                environment: environment.clone(),
+                number: sequence,
+                digest: Digest::of(b""),
+                sequence,
+                time: String::new(),
+            };
+            Signed::new(&pointer, &key).unwrap()
+        };
+        let open = || Pointers::open(folder.path().join("pointers")).unwrap();
+        open().accept(&pointer(5, &environment), &environment, &trusted).unwrap();
+        open().accept(&pointer(5, &environment), &environment, &trusted).unwrap();
+        let error = open().accept(&pointer(4, &environment), &environment, &trusted).unwrap_err();
+        assert!(error.to_string().contains("is a replay: it has sequence 4, and 5 was seen"), "{error}");
+        let other: EnvironmentName = "acme/web".parse().unwrap();
+        assert!(open().accept(&pointer(4, &other), &other, &trusted).is_ok(), "sequences are per environment");
+        let error = open().accept(&pointer(9, &other), &environment, &trusted).unwrap_err();
+        assert!(matches!(error, AgentError::ForeignPointer { .. }), "{error}");
+    }
+}

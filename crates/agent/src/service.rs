@@ -1,0 +1,143 @@
+//! The methods that others call over ttrpc.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use api::agent as wire;
+use async_trait::async_trait;
+use ttrpc::r#async::TtrpcContext;
+
+use crate::agent::Agent;
+use crate::error::AgentError;
+
+/// The service.
+pub(crate) struct Service(pub(crate) Arc<Agent>);
+
+impl Service {
+    /// Counts how a call ended, and turns an error into what travels.
+    fn ended<T>(&self, method: &'static str, result: Result<T, AgentError>) -> ttrpc::Result<T> {
+        match result {
+            Ok(answer) => {
+                self.0.metrics.count(method, "ok");
+                Ok(answer)
+            }
+            Err(error) => {
+                self.0.metrics.count(method, error.label());
+                Err(error.into())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl wire::Agent for Service {
+    async fn prepare(&self, _: &TtrpcContext, asked: wire::PrepareRequest) -> ttrpc::Result<wire::PrepareResponse> {
+        let begun = Instant::now();
+        let result = self.0.prepare(&asked).await;
+        self.0.metrics.prepared(begun.elapsed());
+        if let Err(error) = &result {
+            tracing::warn!(
+                namespace = asked.namespace, pod = asked.pod, container = asked.container,
+                error = error.line(), "refused"
+            );
+        }
+        self.ended("prepare", result)
+    }
+
+    async fn release(&self, _: &TtrpcContext, asked: wire::ReleaseRequest) -> ttrpc::Result<wire::ReleaseResponse> {
+        let result = self.0.release(&asked.bundle);
+        self.ended("release", result.map(|()| wire::ReleaseResponse::default()))
+    }
+
+    async fn prefetch(&self, _: &TtrpcContext, asked: wire::PrefetchRequest) -> ttrpc::Result<wire::PrefetchResponse> {
+        let result = self.0.prefetch(&asked.reference, &asked.system).await;
+        self.ended(
+            "prefetch",
+            result.map(|(pin, outcome)| wire::PrefetchResponse {
+                pin: pin.to_string(),
+                paths_fetched: outcome.paths_fetched,
+                bytes_fetched: outcome.download_bytes,
+                ..Default::default()
+            }),
+        )
+    }
+
+    async fn status(&self, _: &TtrpcContext, _: wire::StatusRequest) -> ttrpc::Result<wire::StatusResponse> {
+        let status = self.0.status();
+        self.ended("status", status)
+    }
+
+    async fn collect(&self, _: &TtrpcContext, asked: wire::CollectRequest) -> ttrpc::Result<wire::CollectResponse> {
+        let result = self.0.collect(u64::MAX, asked.dry_run).await;
+        self.ended(
+            "collect",
+            result.map(|collected| wire::CollectResponse {
+                paths_removed: collected.paths,
+                bytes_freed: collected.bytes,
+                ..Default::default()
+            }),
+        )
+    }
+}
+
+impl Agent {
+    fn status(&self) -> Result<wire::StatusResponse, AgentError> {
+        let mut closures = Vec::new();
+        let there = self.store.closures()?;
+        for seen in self.generations.all() {
+            if !there.contains(&seen.closure) {
+                continue;
+            }
+            let failed = |source| AgentError::Present { generation: seen.pin.to_string(), source };
+            let presented = self.presentation.presented(&self.store, seen.closure).map_err(failed)?;
+            closures.push(wire::Closure {
+                pin: seen.pin.to_string(),
+                environment: seen.environment,
+                paths: seen.paths,
+                nar_bytes: seen.nar_bytes,
+                mounted: presented.is_some(),
+                ..Default::default()
+            });
+        }
+        let leases = self.leases.all().into_iter().flat_map(|lease| {
+            let of = move |pin: String| wire::Lease {
+                bundle: lease.bundle.display().to_string(),
+                namespace: lease.namespace.clone(),
+                pod: lease.pod.clone(),
+                container: lease.container.clone(),
+                sandbox_id: lease.sandbox_id.clone(),
+                pin,
+                ..Default::default()
+            };
+            lease.holds.into_iter().map(move |hold| of(hold.pin.to_string()))
+        });
+        let fetches = self.fetches.running().into_iter().map(|fetch| {
+            let progress = fetch.progress.view();
+            wire::Fetch {
+                pin: fetch.generation.clone(),
+                bytes_done: progress.bytes_done,
+                bytes_total: progress.bytes_total,
+                ..Default::default()
+            }
+        });
+        let (store_paths, store_bytes) = self.store.totals();
+        Ok(wire::StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            closures,
+            leases: leases.collect(),
+            fetches: fetches.collect(),
+            store_paths,
+            store_bytes,
+            peak_memory_kib: peak_memory_kib(),
+            bytes_fetched: self.fetches.bytes(),
+            ..Default::default()
+        })
+    }
+}
+
+/// Returns the most memory that this process ever had, as the kernel counts it; 0 where it does not.
+fn peak_memory_kib() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}

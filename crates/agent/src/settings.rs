@@ -1,0 +1,312 @@
+//! The configuration: as written in `/etc/nival/agent.toml`, and as decided with the command line.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use env_spec::{EnvironmentName, Pin, TrustedKeys};
+use nix_data::PublicKey;
+use serde::Deserialize;
+
+use crate::args::{Global, Serve};
+use crate::pattern::Pattern;
+use crate::policy::{Policy, Rule};
+
+/// Where the configuration is unless told otherwise.
+pub(crate) const DEFAULT_FILE: &str = "/etc/nival/agent.toml";
+const DEFAULT_STATE: &str = "/var/lib/nival";
+/// Configurations are written by hand; larger ones are a mistake.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// The file as written: everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfigFile {
+    state: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    hub: Option<String>,
+    metrics: Option<SocketAddr>,
+    keep_generations: Option<usize>,
+    #[serde(default)]
+    keep: Vec<Pin>,
+    #[serde(default)]
+    collect: CollectTable,
+    #[serde(default)]
+    substituters: Vec<SubstituterTable>,
+    #[serde(default)]
+    trust: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    policy: PolicyTable,
+    #[serde(default)]
+    allow: Vec<AllowTable>,
+    #[serde(default)]
+    credentials: BTreeMap<String, CredentialTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CollectTable {
+    high: Option<u8>,
+    low: Option<u8>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubstituterTable {
+    url: String,
+    #[serde(default)]
+    before_hub: bool,
+    credential: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyTable {
+    default: Option<DefaultPolicy>,
+}
+
+/// What holds for public environments that no rule names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DefaultPolicy {
+    /// Every namespace may use them.
+    #[default]
+    AllowPublic,
+    /// No namespace may use them.
+    Deny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AllowTable {
+    namespaces: Vec<String>,
+    environments: Vec<String>,
+    credential: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialTable {
+    token_file: PathBuf,
+}
+
+/// What was decided.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The file that a person would edit.
+    pub(crate) file: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) hub: String,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) keep_generations: usize,
+    pub(crate) keep: Vec<Pin>,
+    /// Collecting begins when the disk is so full, in percent, and ends when it is so full again.
+    pub(crate) watermarks: Watermarks,
+    pub(crate) substituters: Vec<Substituter>,
+    pub(crate) trusted: TrustedKeys,
+    pub(crate) policy: Policy,
+    /// Files with tokens, by the credential's name.
+    pub(crate) credentials: BTreeMap<String, PathBuf>,
+}
+
+/// How full the disk may be, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watermarks {
+    pub(crate) high: u8,
+    pub(crate) low: u8,
+}
+
+/// A binary cache beside the hub's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Substituter {
+    pub(crate) url: String,
+    pub(crate) before_hub: bool,
+    pub(crate) credential: Option<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the configuration {} is not valid: {reason}", path.display())]
+    Parse { path: PathBuf, reason: String },
+    #[error("the configuration {} is not valid: {reason}", path.display())]
+    Value { path: PathBuf, reason: String },
+}
+
+impl Settings {
+    /// Reads the file and decides.
+    pub(crate) fn load(global: &Global, serve: Option<&Serve>) -> Result<Self, SettingsError> {
+        let path = global.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+        let text = match host::fs::read_bounded(&path, LARGEST_FILE) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            // Only the file that nobody named may be absent.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && global.config.is_none() => String::new(),
+            Err(source) => return Err(SettingsError::Read { path, source }),
+        };
+        let file = toml::from_str(&text).map_err(|error: toml::de::Error| SettingsError::Parse {
+            path: path.clone(),
+            reason: error.to_string().trim().to_owned(),
+        })?;
+        Self::decide(path.clone(), file, global, serve).map_err(|reason| SettingsError::Value { path, reason })
+    }
+
+    fn decide(
+        path: PathBuf,
+        file: ConfigFile,
+        global: &Global,
+        serve: Option<&Serve>,
+    ) -> Result<Self, String> {
+        let hub = serve.and_then(|serve| serve.hub.clone()).or(file.hub);
+        let hub = hub.unwrap_or_else(|| format!("http://{}", api::hub::DEFAULT_ADDRESS));
+        let credentials: BTreeMap<String, PathBuf> =
+            file.credentials.into_iter().map(|(name, table)| (name, table.token_file)).collect();
+        let known = |name: &Option<String>| match name {
+            Some(name) if !credentials.contains_key(name) => {
+                Err(format!("there is no [credentials.{name}], which a rule or substituter names"))
+            }
+            _ => Ok(()),
+        };
+        let mut rules = Vec::new();
+        for table in file.allow {
+            known(&table.credential)?;
+            rules.push(Rule {
+                namespaces: patterns(&table.namespaces, "namespaces")?,
+                environments: patterns(&table.environments, "environments")?,
+                credential: table.credential,
+            });
+        }
+        let mut substituters = Vec::new();
+        for table in file.substituters {
+            known(&table.credential)?;
+            let SubstituterTable { url, before_hub, credential } = table;
+            substituters.push(Substituter { url, before_hub, credential });
+        }
+        let watermarks = Watermarks { high: file.collect.high.unwrap_or(85), low: file.collect.low.unwrap_or(80) };
+        if watermarks.low > watermarks.high || watermarks.high > 100 {
+            return Err(format!("collect: low ({}) must be below high ({})", watermarks.low, watermarks.high));
+        }
+        let default_socket = || PathBuf::from(api::agent::DEFAULT_SOCKET);
+        Ok(Self {
+            file: path,
+            state: global.state.clone().or(file.state).unwrap_or_else(|| DEFAULT_STATE.into()),
+            socket: global.socket.clone().or(file.socket).unwrap_or_else(default_socket),
+            hub,
+            metrics: serve.and_then(|serve| serve.metrics).or(file.metrics),
+            keep_generations: file.keep_generations.unwrap_or(3),
+            keep: file.keep,
+            watermarks,
+            substituters,
+            trusted: trusted(file.trust)?,
+            policy: Policy { default: file.policy.default.unwrap_or_default(), rules },
+            credentials,
+        })
+    }
+}
+
+fn patterns(texts: &[String], what: &str) -> Result<Vec<Pattern>, String> {
+    if texts.is_empty() {
+        return Err(format!("an [[allow]] rule has no {what}"));
+    }
+    Ok(texts.iter().map(|text| Pattern::new(text)).collect())
+}
+
+fn trusted(table: BTreeMap<String, Vec<String>>) -> Result<TrustedKeys, String> {
+    let mut trusted = TrustedKeys::default();
+    for (owner, keys) in table {
+        EnvironmentName::new(&owner, "any").map_err(|_| format!("{owner:?} in [trust] is not an owner"))?;
+        for text in keys {
+            let key: PublicKey = text.parse().map_err(|error| format!("a key of {owner} in [trust]: {error}"))?;
+            trusted.add(&owner, key);
+        }
+    }
+    Ok(trusted)
+}
+
+/// Returns the socket alone, for commands that only ask the agent: they need no valid configuration.
+pub(crate) fn socket(global: &Global) -> PathBuf {
+    if let Some(socket) = &global.socket {
+        return socket.clone();
+    }
+    let path = global.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    let text = host::fs::read_bounded(path, LARGEST_FILE).unwrap_or_default();
+    let file: Option<ConfigFile> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
+    file.and_then(|file| file.socket).unwrap_or_else(|| api::agent::DEFAULT_SOCKET.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(text: &str) -> Result<Settings, String> {
+        let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        let global = Global { config: None, state: None, socket: None };
+        Settings::decide(DEFAULT_FILE.into(), file, &global, None)
+    }
+
+    #[test]
+    fn nothing_written_means_the_documented_defaults() {
+        let settings = decide("").unwrap();
+        assert_eq!(settings.state, Path::new("/var/lib/nival"));
+        assert_eq!(settings.socket, Path::new("/run/nival/agent.sock"));
+        assert_eq!(settings.hub, "http://127.0.0.1:7878");
+        assert_eq!(settings.keep_generations, 3);
+        assert_eq!(settings.watermarks, Watermarks { high: 85, low: 80 });
+        assert_eq!(settings.policy.default, DefaultPolicy::AllowPublic);
+    }
+
+    #[test]
+    fn every_table_is_read() {
+        let settings = decide(
+            r#"
+            hub = "https://hub.example.com"
+            keep_generations = 5
+            keep = ["acme/api:12@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
+            [collect]
+            high = 90
+            [[substituters]]
+            url = "file:///mnt/cache"
+            before_hub = true
+            [trust]
+            acme = ["acme-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]
+            [policy]
+            default = "deny"
+            [[allow]]
+            namespaces = ["team-*"]
+            environments = ["acme/*"]
+            credential = "acme"
+            [credentials.acme]
+            token_file = "/etc/nival/acme.token"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(settings.keep.len(), 1);
+        assert_eq!(settings.watermarks, Watermarks { high: 90, low: 80 });
+        assert!(settings.substituters[0].before_hub);
+        assert_eq!(settings.trusted.for_owner("acme").len(), 1);
+        assert_eq!(settings.policy.rules[0].credential.as_deref(), Some("acme"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, part) in [
+            ("hubb = 1", "hubb"),
+            ("[trust]\nacme = [\"acme-1:AAAA\"]", "acme"),
+            ("[trust]\n\"a/b\" = []", "not an owner"),
+            ("[[allow]]\nnamespaces = []\nenvironments = [\"*\"]", "no namespaces"),
+            ("[[allow]]\nnamespaces = [\"*\"]\nenvironments = [\"*\"]\ncredential = \"none\"", "[credentials.none]"),
+            ("[collect]\nhigh = 50", "must be below"),
+            ("keep = [\"acme/api\"]", "not a pin"),
+        ] {
+            let error = decide(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

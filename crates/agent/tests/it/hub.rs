@@ -1,0 +1,358 @@
+//! A hub in the test's own process: it serves real signed records and a real binary cache, and every fault on demand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use api::hub::environment::{Environment, Visibility};
+use api::hub::error::{ErrorBody, ErrorCode};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use env_spec::activation::{ActivationPlan, Variable};
+use env_spec::generation::{ClosurePath, Generation, LivePointer, SystemGeneration};
+use env_spec::{Digest, EnvironmentName, Signed};
+use nix_data::nar::Node;
+use nix_data::{Compression, Hash, NarInfo, SecretKey, StorePath};
+use tokio_util::sync::CancellationToken;
+
+/// The token that opens private environments.
+pub(crate) const TOKEN: &str = "secret-token";
+
+/// What the hub has and how it misbehaves.
+#[derive(Default)]
+pub(crate) struct Contents {
+    environments: BTreeMap<String, Entry>,
+    files: BTreeMap<String, Bytes>,
+    /// Pause after each piece of a NAR.
+    pub(crate) slow: Option<Duration>,
+    /// How many NAR requests are cut off in the middle from now on.
+    pub(crate) truncate: u32,
+    /// How many requests of any kind get a 500 from now on.
+    pub(crate) fail: u32,
+    /// Requests so far.
+    pub(crate) requests: Vec<String>,
+}
+
+struct Entry {
+    public: bool,
+    live: Option<Signed>,
+    generations: Vec<Signed>,
+}
+
+/// A running hub.
+pub(crate) struct Hub {
+    contents: Arc<Mutex<Contents>>,
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    pub(crate) key: SecretKey,
+    folder: Arc<Mutex<Option<PathBuf>>>,
+}
+
+/// A store path that the hub can serve.
+#[derive(Clone)]
+pub(crate) struct Package {
+    pub(crate) path: ClosurePath,
+    pub(crate) node: Node,
+}
+
+impl Package {
+    pub(crate) fn new(name: &str, node: Node) -> Self {
+        let nar = node.write_to(Vec::new()).unwrap();
+        let nar_hash = Hash::sha256(&nar);
+        let path = StorePath::source(name, &nar_hash, &Default::default(), false).unwrap();
+        Self { path: ClosurePath { path, nar_hash, nar_size: nar.len() as u64, references: Vec::new() }, node }
+    }
+
+    /// A package with one file of bytes that compress badly.
+    pub(crate) fn noise(name: &str, bytes: usize) -> Self {
+        let mut state = u64::from_le_bytes(Hash::sha256(name.as_bytes()).digest()[..8].try_into().unwrap());
+        let contents = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        });
+        let contents = contents.take(bytes).collect();
+        Self::new(name, folder([("data", Node::File { executable: false, contents })]))
+    }
+}
+
+pub(crate) fn folder<const N: usize>(entries: [(&str, Node); N]) -> Node {
+    Node::Directory(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)).collect())
+}
+
+pub(crate) fn program(text: &str) -> Node {
+    Node::File { executable: true, contents: text.into() }
+}
+
+pub(crate) fn link(target: &str) -> Node {
+    Node::Symlink(target.into())
+}
+
+impl Hub {
+    pub(crate) async fn start() -> Self {
+        let hub = Self {
+            contents: Arc::default(),
+            address: ([127, 0, 0, 1], 0).into(),
+            stop: CancellationToken::new(),
+            key: SecretKey::generate_from_seed("demo-1", [1; 32]).unwrap(),
+            folder: Arc::default(),
+        };
+        hub.serve().await
+    }
+
+    /// Serves, on the port it had before if it had one.
+    async fn serve(mut self) -> Self {
+        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        self.stop = CancellationToken::new();
+        let router = Router::new()
+            .route("/v1/environments/{owner}/{name}", get(environment))
+            .route("/v1/environments/{owner}/{name}/live", get(live))
+            .route("/v1/environments/{owner}/{name}/generations/{which}", get(generation))
+            .route("/cache/{owner}/{*file}", get(cache))
+            .with_state(Arc::clone(&self.contents));
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            let serving = axum::serve(listener, router).into_future();
+            // No grace: open connections break, as they do when a hub dies.
+            tokio::select! { _ = serving => {}, () = stop.cancelled() => {} }
+        });
+        self
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) async fn restart(self) -> Self {
+        self.serve().await
+    }
+
+    pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap()
+    }
+
+    pub(crate) fn requests(&self, part: &str) -> usize {
+        self.contents().requests.iter().filter(|one| one.contains(part)).count()
+    }
+
+    /// Publishes a generation with these packages, the first of them being the environment, and makes it live.
+    pub(crate) fn push(&self, name: &str, packages: &[Package]) -> String {
+        self.push_with(name, packages, |_| {})
+    }
+
+    pub(crate) fn push_with(
+        &self,
+        name: &str,
+        packages: &[Package],
+        change: impl FnOnce(&mut Generation),
+    ) -> String {
+        packages.iter().for_each(|package| self.serve_package(package));
+        let mut closure: Vec<_> = packages.iter().map(|package| package.path.clone()).collect();
+        closure.sort_by(|one, other| one.path.cmp(&other.path));
+        let environment: EnvironmentName = name.parse().unwrap();
+        let number = self.contents().environments.get(name).map_or(0, |entry| entry.generations.len() as u64) + 1;
+        let one = SystemGeneration {
+            environment: packages[0].path.path.clone(),
+            closure,
+            activation: ActivationPlan {
+                variables: vec![Variable { name: "GREETING".to_owned(), value: "hello ${USER}".to_owned() }],
+                search_paths: BTreeMap::from([("PATH".to_owned(), vec![format!("{}/bin", packages[0].path.path)])]),
+                hook: Some("echo hook".to_owned()),
+                ..Default::default()
+            },
+            sboms: BTreeMap::new(),
+        };
+        let mut generation = Generation {
+            version: 1,
+            environment,
+            number,
+            parent: None,
+            created: "2026-11-24T00:00:00Z".to_owned(),
+            author: "test".to_owned(),
+            message: String::new(),
+            manifest: String::new(),
+            lock: Digest::of(b""),
+            systems: BTreeMap::from([("x86_64-linux".parse().unwrap(), one)]),
+        };
+        change(&mut generation);
+        let signed = Signed::new(&generation, &self.key).unwrap();
+        let pin = format!("{name}:{number}@{}", signed.digest());
+        let mut contents = self.contents();
+        let entry = contents.environments.entry(name.to_owned()).or_insert(Entry {
+            public: true,
+            live: None,
+            generations: Vec::new(),
+        });
+        entry.generations.push(signed);
+        drop(contents);
+        self.point(name, number, number);
+        pin
+    }
+
+    /// Moves the live pointer.
+    pub(crate) fn point(&self, name: &str, number: u64, sequence: u64) {
+        let digest = self.contents().environments[name].generations[number as usize - 1].digest();
+        let pointer =
+            LivePointer { environment: name.parse().unwrap(), number, digest, sequence, time: String::new() };
+        let signed = Signed::new(&pointer, &self.key).unwrap();
+        self.contents().environments.get_mut(name).unwrap().live = Some(signed);
+    }
+
+    pub(crate) fn make_private(&self, name: &str) {
+        self.contents().environments.get_mut(name).unwrap().public = false;
+    }
+
+    /// Changes a generation's record as somebody with access to the hub's disk could.
+    pub(crate) fn tamper(&self, name: &str, number: usize, change: impl FnOnce(&mut Signed)) {
+        change(&mut self.contents().environments.get_mut(name).unwrap().generations[number - 1]);
+    }
+
+    /// Changes the bytes of a package's NAR.
+    pub(crate) fn tamper_nar(&self, package: &Package, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut contents = self.contents();
+        let file = format!("nar/{}.nar.zst", package.path.nar_hash.digest_nix32());
+        let mut bytes = contents.files[&file].to_vec();
+        change(&mut bytes);
+        contents.files.insert(file, bytes.into());
+    }
+
+    pub(crate) fn serve_package(&self, package: &Package) {
+        let nar = package.node.write_to(Vec::new()).unwrap();
+        let file = zstd::encode_all(&nar[..], 1).unwrap();
+        let url = format!("nar/{}.nar.zst", package.path.nar_hash.digest_nix32());
+        let info = NarInfo {
+            store_path: package.path.path.clone(),
+            url: url.clone(),
+            compression: Compression::Zstd,
+            file_hash: Some(Hash::sha256(&file)),
+            file_size: Some(file.len() as u64),
+            nar_hash: package.path.nar_hash.clone(),
+            nar_size: package.path.nar_size,
+            references: Vec::new(),
+            deriver: None,
+            system: None,
+            signatures: Vec::new(),
+            ca: None,
+        };
+        let mut contents = self.contents();
+        contents.files.insert(url, file.into());
+        let narinfo = format!("{}.narinfo", package.path.path.hash_part());
+        contents.files.insert(narinfo, info.to_string().into());
+    }
+
+    /// Keeps a folder alive as long as the hub.
+    #[expect(dead_code, reason = "for scenes that serve from a folder")]
+    pub(crate) fn keep(&self, folder: PathBuf) {
+        *self.folder.lock().unwrap() = Some(folder);
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+type Shared = State<Arc<Mutex<Contents>>>;
+
+fn refuse(status: StatusCode, code: ErrorCode) -> Response {
+    (status, Json(ErrorBody { code, message: "no".to_owned() })).into_response()
+}
+
+/// Finds an environment as the asker may see it.
+fn with_entry(
+    State(contents): &Shared,
+    headers: &HeaderMap,
+    name: &str,
+    request: String,
+    answer: impl FnOnce(&Entry) -> Option<Response>,
+) -> Response {
+    let mut contents = contents.lock().unwrap();
+    contents.requests.push(request);
+    if contents.fail > 0 {
+        contents.fail -= 1;
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal);
+    }
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let known = token == Some(&format!("Bearer {TOKEN}"));
+    let entry = contents.environments.get(name).filter(|entry| entry.public || known);
+    entry.and_then(answer).unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, ErrorCode::NotFound))
+}
+
+async fn environment(shared: Shared, headers: HeaderMap, Path((owner, name)): Path<(String, String)>) -> Response {
+    let name = format!("{owner}/{name}");
+    with_entry(&shared, &headers, &name, format!("environment {name}"), |entry| {
+        let visibility = if entry.public { Visibility::Public } else { Visibility::Private };
+        let environment = Environment {
+            environment: name.parse().unwrap(),
+            visibility,
+            head: None,
+            live: None,
+            sequence: 0,
+        };
+        Some(Json(environment).into_response())
+    })
+}
+
+async fn live(shared: Shared, headers: HeaderMap, Path((owner, name)): Path<(String, String)>) -> Response {
+    let name = format!("{owner}/{name}");
+    with_entry(&shared, &headers, &name, format!("live {name}"), |entry| {
+        entry.live.clone().map(|live| Json(live).into_response())
+    })
+}
+
+async fn generation(
+    shared: Shared,
+    headers: HeaderMap,
+    Path((owner, name, which)): Path<(String, String, String)>,
+) -> Response {
+    let name = format!("{owner}/{name}");
+    with_entry(&shared, &headers, &name, format!("generation {name} {which}"), |entry| {
+        // By position, not by the record's own digest: a tampered record is served in the place of the right one.
+        let by_number = which.parse::<usize>().ok().and_then(|number| entry.generations.get(number.checked_sub(1)?));
+        let by_digest = || entry.generations.iter().find(|one| one.digest().to_string() == which);
+        let found = by_number.or_else(by_digest).or_else(|| entry.generations.last().filter(|_| which.contains(':')));
+        found.map(|signed| Json(signed.clone()).into_response())
+    })
+}
+
+async fn cache(State(contents): Shared, Path((_, file)): Path<(String, String)>) -> Response {
+    let mut contents = contents.lock().unwrap();
+    contents.requests.push(format!("cache {file}"));
+    if contents.fail > 0 {
+        contents.fail -= 1;
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let Some(bytes) = contents.files.get(&file).cloned() else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if !file.starts_with("nar/") {
+        return bytes.into_response();
+    }
+    let length = bytes.len();
+    let cut = if contents.truncate > 0 {
+        contents.truncate -= 1;
+        length / 2
+    } else {
+        length
+    };
+    let slow = contents.slow;
+    let pieces = bytes.slice(..cut).chunks(16 << 10).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+    let stream = futures::stream::unfold(pieces.into_iter(), move |mut pieces| async move {
+        let piece = pieces.next()?;
+        if let Some(pause) = slow {
+            tokio::time::sleep(pause).await;
+        }
+        Some((Ok::<_, std::io::Error>(piece), pieces))
+    });
+    let body = Body::from_stream(stream);
+    ([(header::CONTENT_LENGTH, length)], body).into_response()
+}
