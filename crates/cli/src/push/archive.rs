@@ -1,5 +1,8 @@
 //! A store path as a compressed archive in a temporary file, checked against the lock while it is made.
 
+#![expect(clippy::disallowed_types, reason = "an unnamed file has no path for fs_err to tell")]
+
+use std::fs::File;
 use std::io::{self, Seek as _};
 use std::path::Path;
 
@@ -7,7 +10,6 @@ use env_spec::generation::ClosurePath;
 use nix_data::nar::Listing;
 use nix_data::{Compression, Hash, HashingWriter, NarInfo, SecretKey};
 use store::pack::{PackError, write_nar};
-use tempfile::NamedTempFile;
 
 use crate::laptop;
 
@@ -19,8 +21,8 @@ const LEVEL: i32 = 5;
 pub(super) struct Archive {
     /// The path that is in it.
     pub(super) path: ClosurePath,
-    /// Where it lies; it goes away with this.
-    pub(super) file: NamedTempFile,
+    /// The file. It has no name, so that nothing stays of it however the program ends.
+    file: File,
     /// The hash of the file.
     pub(super) hash: Hash,
     /// The length of the file.
@@ -72,11 +74,7 @@ impl Archive {
             path: name(),
             source,
         };
-        let file = tempfile::Builder::new()
-            .prefix("nival-push-")
-            .suffix(".nar.zst")
-            .tempfile()
-            .map_err(write)?;
+        let file = tempfile::tempfile().map_err(write)?;
         let encoder = zstd::Encoder::new(HashingWriter::new(file), LEVEL).map_err(write)?;
         let packed =
             write_nar(Path::new(&name()), HashingWriter::new(encoder)).map_err(|source| {
@@ -107,6 +105,13 @@ impl Archive {
             size,
             listing: listing.to_json().ok(),
         })
+    }
+
+    /// Returns the file's contents from their beginning. One reader at a time: they share their place in the file.
+    pub(super) fn reader(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
     }
 
     /// Returns the archive's place in a binary cache.

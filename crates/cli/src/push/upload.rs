@@ -109,7 +109,7 @@ pub(super) async fn upload(
 async fn put_archive(hub: &HubClient, owner: &str, archive: &Archive) -> Outcome {
     let url = archive.url();
     retrying(|| async {
-        let file = archive.file.reopen().map(tokio::fs::File::from_std);
+        let file = archive.reader().map(tokio::fs::File::from_std);
         let body = match file {
             Ok(file) => reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10)),
             Err(error) => return Err(error.into()),
