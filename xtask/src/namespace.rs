@@ -88,3 +88,18 @@ fn path_with(folder: &Path) -> Result<OsString> {
     let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&system));
     std::env::join_paths(folders).context("joining PATH")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_no_nix_and_a_laptop_has_its_own() {
+        testkit::require!(root, setup);
+        let mut node = without_nix("sh").unwrap();
+        let script = "test ! -e /nix && test ! -x /usr/bin/nix && command -v containerd";
+        host::process::run(node.args(["-c", script])).unwrap();
+        let mut laptop = with_nix("sh").unwrap();
+        host::process::run(laptop.args(["-c", "test -d /nix/store && nix --version"])).unwrap();
+    }
+}

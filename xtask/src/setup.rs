@@ -10,11 +10,12 @@ mod step;
 mod tools;
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use fs_err as fs;
-use host::lock::FileLock;
+use host::lock::{FileLock, LockError};
 
 use crate::say;
 use step::{Inputs, Steps};
@@ -28,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
     let begun = Instant::now();
     let setup = testkit::setup::dir();
     fs::create_dir_all(&setup)?;
-    let _lock = FileLock::acquire(&setup.join(".lock"), "the set-up folder", PATIENCE)?;
+    let _lock = lock(&setup)?;
     let steps = Steps::open(&setup)?;
     let tools = Tools::bring(&steps)?;
     // Building Go programs keeps the processor busy, the packages mostly the disk and the network.
@@ -52,6 +53,19 @@ pub(crate) fn run() -> Result<()> {
         begun.elapsed()
     ));
     Ok(())
+}
+
+/// Takes the folder's lock, and tells the user when somebody else has it.
+fn lock(setup: &Path) -> Result<FileLock> {
+    let path = setup.join(".lock");
+    let acquire = |patience| FileLock::acquire(&path, "the set-up folder", patience);
+    match acquire(Duration::ZERO) {
+        Err(LockError::Busy { .. }) => {
+            say("waiting for another set-up of the same folder …");
+            Ok(acquire(PATIENCE)?)
+        }
+        result => Ok(result?),
+    }
 }
 
 fn bring_packages(steps: &Steps, tools: &Tools) -> Result<()> {

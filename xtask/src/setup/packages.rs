@@ -2,6 +2,8 @@
 
 mod debs;
 mod smoke;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

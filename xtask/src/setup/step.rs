@@ -45,14 +45,19 @@ pub(super) struct Steps {
 impl Steps {
     /// Opens the set-up folder and removes what a broken run left. The caller holds the folder's lock.
     pub(super) fn open(setup: &Path) -> Result<Self> {
-        let steps = Self {
-            setup: setup.to_owned(),
-        };
+        let steps = Self::of(setup);
         remove(&steps.scratch())?;
         for folder in [steps.scratch(), setup.join(".stamps")] {
             fs::create_dir_all(folder)?;
         }
         Ok(steps)
+    }
+
+    /// Returns the steps of a folder for those who only look at it.
+    pub(super) fn of(setup: &Path) -> Self {
+        Self {
+            setup: setup.to_owned(),
+        }
     }
 
     /// Returns the set-up folder.

@@ -68,7 +68,7 @@ pub(super) fn check(steps: &Steps) -> Result<()> {
 }
 
 /// Runs a command in a root that has the closures of these paths and nothing else.
-fn run_alone(paths: &[String], words: &[&str]) -> Result<String> {
+pub(super) fn run_alone(paths: &[String], words: &[&str]) -> Result<String> {
     let mut query = vec!["path-info", "--recursive"];
     query.extend(paths.iter().map(String::as_str));
     let closure = nix(&query)?;
