@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    activate, config, generations, init, install, key, list, lock, push, rollback, sbom, search,
-    show, uninstall, upgrade, verify,
+    activate, config, generations, init, install, key, list, lock, login, push, rollback, sbom,
+    search, show, uninstall, upgrade, verify,
 };
 
 /// Nix environments on your machine and on Kubernetes, with no image rebuilds.
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Sbom(sbom::SbomArgs),
     /// Check that an environment is what its record or lock says, byte for byte
     Verify(verify::VerifyArgs),
+    /// Keep a token for the hub
+    Login(login::LoginArgs),
     /// Make and trust signing keys
     Key(key::KeyArgs),
     /// Show the configuration

@@ -111,6 +111,19 @@ impl Context {
         )?)
     }
 
+    /// Returns the hub, asked with another token than the configured one.
+    ///
+    /// # Errors
+    /// Fails when its address is none.
+    pub(crate) fn hub_with_token(&self, token: &str) -> Outcome<HubClient> {
+        let token = Some(token.to_owned());
+        Ok(HubClient::new(
+            &self.settings.hub.value,
+            token,
+            http_client()?,
+        )?)
+    }
+
     /// Returns the hub for large uploads, whose answer comes only after the last byte.
     ///
     /// # Errors

@@ -100,21 +100,20 @@ impl Printer {
         talk(&format!("{} {}", "warning:".yellow().bold(), line.as_ref()));
     }
 
-    /// Tells of a failure.
+    /// Tells of a failure. Parts of its text may come from a hub, so nothing in it may reach the terminal as more than text.
     pub(crate) fn error(self, error: &CommandError) {
-        for (index, line) in error.lines().iter().enumerate() {
+        for (index, text) in error.lines().iter().enumerate() {
+            let mut lines = text.lines().map(visible);
+            let first = lines.next().unwrap_or_default();
             if index == 0 {
-                talk(&format!("{} {line}", "error:".red().bold()));
+                talk(&format!("{} {first}", "error:".red().bold()));
             } else {
-                talk(&format!(
-                    "  {} {}",
-                    "caused by:".dimmed(),
-                    line.replace('\n', "\n    ")
-                ));
+                talk(&format!("  {} {first}", "caused by:".dimmed()));
             }
+            lines.for_each(|line| talk(&format!("    {line}")));
         }
         for hint in error.hints() {
-            talk(&format!("{} {hint}", "hint:".cyan().bold()));
+            talk(&format!("{} {}", "hint:".cyan().bold(), visible(hint)));
         }
     }
 }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use env_spec::TrustedKeys;
 use nix_data::PublicKey;
 use serde::{Deserialize, Serialize};
+use toml_edit::DocumentMut;
 
 use crate::args::GlobalArgs;
 use crate::env_vars::{self, Variables};
+use crate::error::{Doing as _, Outcome};
 
 /// Larger configuration files are refused.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -247,6 +249,29 @@ impl Settings {
 
 /// The path that stands for the package set that Nix itself knows.
 pub(crate) const NIXPKGS: &str = "<nixpkgs>";
+
+/// Changes the user's configuration file, keeping all else in it as it is. It may hold a token, so it is private.
+///
+/// # Errors
+/// Fails when the file cannot be read, is no TOML or cannot be written; it stays as it was then.
+pub(crate) fn edit_user_file(path: &Path, change: impl FnOnce(&mut DocumentMut)) -> Outcome {
+    let text = match fs_err::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut document: DocumentMut = text
+        .parse()
+        .doing(|| format!("{} is not valid", path.display()))?;
+    change(&mut document);
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    Ok(host::fs::write_atomic_private(
+        path,
+        document.to_string().as_bytes(),
+    )?)
+}
 
 fn decide_token(
     variables: &Variables,

@@ -8,6 +8,7 @@ pub(crate) mod install;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lock;
+pub(crate) mod login;
 pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod sbom;
@@ -43,6 +44,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<ExitCode
         Command::Rollback(args) => rollback::run(context, &args).await?,
         Command::Sbom(args) => sbom::run(context, &args).await?,
         Command::Verify(args) => verify::run(context, &args).await?,
+        Command::Login(args) => login::run(context, &args).await?,
         Command::Key(args) => key::run(context, &args)?,
         Command::Config(args) => config::run(context, &args)?,
         Command::ReferenceMarkdown => context.printer.raw(reference_markdown().as_bytes())?,

@@ -68,7 +68,6 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
         let Some(environment) = &locked.environment else {
             continue;
         };
-        provide::have(context, locked, environment)?;
         systems.push(SystemContent {
             system,
             locked,

@@ -1,6 +1,9 @@
 //! A store path as a compressed archive in a temporary file, checked against the lock while it is made.
 
-#![expect(clippy::disallowed_types, reason = "an unnamed file has no path for fs_err to tell")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "an unnamed file has no path for fs_err to tell"
+)]
 
 use std::fs::File;
 use std::io::{self, Seek as _};

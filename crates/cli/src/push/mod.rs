@@ -11,15 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::hub::HubClient;
 use api::hub::environment::{Environment, GenerationId, PutEnvironment, Visibility};
 use api::hub::error::ErrorCode;
-use env_spec::generation::{Generation, LivePointer};
+use env_spec::generation::{ClosurePath, Generation, LivePointer};
 use env_spec::{EnvironmentName, Reference, Signed};
 use nix_data::SecretKey;
 
 use crate::context::Context;
 use crate::error::{CommandError, Doing as _, Outcome};
 use crate::hub::TrustedHub;
+use crate::provide;
 use crate::push::record::{Content, Draft};
-use crate::push::upload::{Uploaded, upload};
+use crate::push::upload::{Target, Uploaded};
 
 pub(crate) use crate::push::record::SystemContent;
 
@@ -219,16 +220,23 @@ impl Push<'_> {
             }
         }
         let owner = self.order.environment.owner();
-        upload(
-            self.context,
-            &self.patient,
+        let target = Target {
+            hub: &self.patient,
             owner,
-            &self.key,
-            &paths,
-            &environments,
-        )
-        .await
-        .doing(|| format!("cannot upload to the cache of {owner}"))
+            key: &self.key,
+        };
+        let missing = target.missing(&paths).await?;
+        for system in &self.order.systems {
+            // What the hub has, this machine need not have: a lock of several systems can be pushed from one.
+            let lacks = |one: &ClosurePath| missing.contains(&one.path);
+            if system.environment.closure.iter().any(lacks) {
+                provide::have(self.context, system.locked, system.environment)?;
+            }
+        }
+        target
+            .upload(self.context.printer, &paths, &missing, &environments)
+            .await
+            .doing(|| format!("cannot upload to the cache of {owner}"))
     }
 
     /// Uploads the documents, then the record that names them.
@@ -240,7 +248,7 @@ impl Push<'_> {
         let name = self.order.environment;
         let draft = Draft {
             environment: name,
-            number: head.map_or(1, |head| head.number + 1),
+            number: head.map_or(1, |head| head.number.saturating_add(1)),
             parent: head.map(|head| head.digest),
             created: jiff::Timestamp::now().to_string(),
             author: self.context.author(),
@@ -268,7 +276,9 @@ impl Push<'_> {
             environment: name.clone(),
             number: generation.number,
             digest: generation.digest,
-            sequence: present.map_or(0, |present| present.sequence) + 1,
+            sequence: present
+                .map_or(0, |present| present.sequence)
+                .saturating_add(1),
             time: jiff::Timestamp::now().to_string(),
         };
         let signed = Signed::new(&pointer, &self.key)?;

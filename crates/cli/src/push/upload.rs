@@ -10,9 +10,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use nix_data::{SecretKey, StorePath};
 use tokio_util::io::ReaderStream;
 
-use crate::context::Context;
 use crate::error::{CommandError, Outcome};
-use crate::output::{bytes, count};
+use crate::output::{Printer, bytes, count};
 use crate::progress::Progress;
 use crate::push::archive::Archive;
 
@@ -31,79 +30,107 @@ pub(super) struct Uploaded {
     pub(super) bytes: u64,
 }
 
-/// Uploads the paths that the owner's cache lacks.
-pub(super) async fn upload(
-    context: &Context,
-    hub: &HubClient,
-    owner: &str,
-    key: &SecretKey,
-    paths: &BTreeMap<StorePath, ClosurePath>,
-    environments: &BTreeSet<StorePath>,
-) -> Outcome<Uploaded> {
-    let asked = paths
-        .values()
-        .map(|one| PathAndHash {
-            path: one.path.clone(),
-            nar_hash: one.nar_hash.clone(),
-        })
-        .collect();
-    let answer = hub.missing(owner, &MissingRequest { paths: asked }).await?;
-    if let Some(path) = answer.different.first() {
+/// The cache that paths are uploaded to, and the key that its narinfos are signed with.
+pub(super) struct Target<'a> {
+    pub(super) hub: &'a HubClient,
+    pub(super) owner: &'a str,
+    pub(super) key: &'a SecretKey,
+}
+
+impl Target<'_> {
+    /// Asks which of these paths the cache lacks.
+    pub(super) async fn missing(
+        &self,
+        paths: &BTreeMap<StorePath, ClosurePath>,
+    ) -> Outcome<BTreeSet<StorePath>> {
+        let asked = paths
+            .values()
+            .map(|one| PathAndHash {
+                path: one.path.clone(),
+                nar_hash: one.nar_hash.clone(),
+            })
+            .collect();
+        let answer = self
+            .hub
+            .missing(self.owner, &MissingRequest { paths: asked })
+            .await?;
+        let Some(path) = answer.different.first() else {
+            return Ok(answer.missing.into_iter().collect());
+        };
+        let others = match answer.different.len() {
+            1 => String::new(),
+            several => format!(" and {} others", several - 1),
+        };
         let text = format!(
-            "the cache of {owner} has other bytes for {path}{}",
-            match answer.different.len() {
-                1 => String::new(),
-                several => format!(" and {} others", several - 1),
-            }
+            "the cache of {} has other bytes for {path}{others}",
+            self.owner
         );
-        return Err(CommandError::user(text)
-            .hint("builds are not always the same bit by bit: take the path from the hub's cache, so that the lock names its bytes")
-            .hint(format!("nix-store --delete {path}, then nival upgrade with {} in `substituters`", hub.cache_url(owner))));
+        Err(CommandError::user(text)
+            .hint("builds are not always the same bit by bit: have the path from the hub's cache, so that the lock names its bytes")
+            .hint(format!(
+                "add {} to `substituters`, then: nix store delete {path} && nival upgrade",
+                self.hub.cache_url(self.owner)
+            )))
     }
-    let missing: BTreeSet<StorePath> = answer.missing.into_iter().collect();
-    let order: Vec<&ClosurePath> = references_first(paths)
-        .into_iter()
-        .filter(|one| missing.contains(&one.path))
-        .collect();
-    let total = order.iter().map(|one| one.nar_size).sum();
-    if !order.is_empty() {
-        let what = count(order.len(), "store path", "store paths");
-        context
-            .printer
-            .say(format!("Uploading {what} ({} unpacked).", bytes(total)));
-    }
-    let progress = Progress::bytes(context.printer, "uploading", total);
-    let archives = futures::stream::iter(order.into_iter().cloned())
-        .map(|path| async move {
-            let archive = tokio::task::spawn_blocking(move || Archive::make(&path))
-                .await
-                .expect("archiving does not panic")?;
-            put_archive(hub, owner, &archive).await?;
-            Ok::<_, CommandError>(archive)
-        })
-        // Kept in order, so that no narinfo is seen before those of its references.
-        .buffered(AT_A_TIME);
-    archives
-        .try_fold(Uploaded::default(), |done, archive| {
-            let progress = &progress;
-            async move {
-                let path = &archive.path.path;
-                let hash = path.hash_part();
-                if let Some(listing) = &archive.listing {
-                    put(hub, owner, &format!("{hash}.ls"), listing.clone()).await?;
+
+    /// Uploads the paths that the cache lacks.
+    pub(super) async fn upload(
+        &self,
+        printer: Printer,
+        paths: &BTreeMap<StorePath, ClosurePath>,
+        missing: &BTreeSet<StorePath>,
+        environments: &BTreeSet<StorePath>,
+    ) -> Outcome<Uploaded> {
+        let order: Vec<&ClosurePath> = references_first(paths)
+            .into_iter()
+            .filter(|one| missing.contains(&one.path))
+            .collect();
+        let total = order.iter().map(|one| one.nar_size).sum();
+        if !order.is_empty() {
+            let what = count(order.len(), "store path", "store paths");
+            printer.say(format!("Uploading {what} ({} unpacked).", bytes(total)));
+        }
+        let progress = Progress::bytes(printer, "uploading", total);
+        let archives = futures::stream::iter(order.into_iter().cloned())
+            .map(|path| async move {
+                let archive = tokio::task::spawn_blocking(move || Archive::make(&path))
+                    .await
+                    .expect("archiving does not panic")?;
+                put_archive(self.hub, self.owner, &archive).await?;
+                Ok::<_, CommandError>(archive)
+            })
+            // Kept in order, so that no narinfo is seen before those of its references.
+            .buffered(AT_A_TIME);
+        archives
+            .try_fold(Uploaded::default(), |done, archive| {
+                let progress = &progress;
+                async move {
+                    let path = &archive.path.path;
+                    let hash = path.hash_part();
+                    if let Some(listing) = &archive.listing {
+                        self.put(&format!("{hash}.ls"), listing).await?;
+                    }
+                    let info = archive
+                        .narinfo(self.key, environments.contains(path))
+                        .to_string();
+                    self.put(&format!("{hash}.narinfo"), &info).await?;
+                    progress.add(archive.path.nar_size);
+                    Ok(Uploaded {
+                        paths: done.paths + 1,
+                        bytes: done.bytes + archive.size,
+                    })
                 }
-                let info = archive
-                    .narinfo(key, environments.contains(path))
-                    .to_string();
-                put(hub, owner, &format!("{hash}.narinfo"), info).await?;
-                progress.add(archive.path.nar_size);
-                Ok(Uploaded {
-                    paths: done.paths + 1,
-                    bytes: done.bytes + archive.size,
-                })
-            }
+            })
+            .await
+    }
+
+    async fn put(&self, file: &str, text: &str) -> Outcome {
+        retrying(|| async {
+            let put = self.hub.put_cache_file(self.owner, file, text.to_owned());
+            put.await.map_err(CommandError::from)
         })
         .await
+    }
 }
 
 async fn put_archive(hub: &HubClient, owner: &str, archive: &Archive) -> Outcome {
@@ -115,15 +142,6 @@ async fn put_archive(hub: &HubClient, owner: &str, archive: &Archive) -> Outcome
             Err(error) => return Err(error.into()),
         };
         hub.put_cache_file(owner, &url, body)
-            .await
-            .map_err(CommandError::from)
-    })
-    .await
-}
-
-async fn put(hub: &HubClient, owner: &str, file: &str, text: String) -> Outcome {
-    retrying(|| async {
-        hub.put_cache_file(owner, file, text.clone())
             .await
             .map_err(CommandError::from)
     })

@@ -69,3 +69,13 @@ fn the_reference_is_printed_as_markdown() {
         page.data
     );
 }
+
+#[test]
+fn a_token_is_kept_only_when_the_hub_knows_it() {
+    let user = User::new();
+    user.configure("# mine\n");
+    user.types(user.home(), &["login"])
+        .badly(1, &["standard input has no token"]);
+    let text = fs_err::read_to_string(user.home().join(".config/nival/config.toml")).unwrap();
+    assert_eq!(text, "# mine\n");
+}

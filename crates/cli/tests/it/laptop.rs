@@ -206,6 +206,75 @@ fn the_same_manifest_gives_the_same_lock_anywhere() {
 }
 
 #[test]
+fn an_environment_of_another_system_is_composed_from_what_the_cache_has() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well("cd ~/app && nival install jq");
+    let jq =
+        laptop.lock("~/app")["systems"]["x86_64-linux"]["packages"][0]["outputs"]["out"].clone();
+    let jq = jq.as_str().unwrap();
+    // A path that the manifest names is the same on every system, so another laptop can have it for both.
+    let other = Laptop::new();
+    let manifest = format!(
+        "version = 1\n[install]\njq.store-path = \"{jq}\"\n[options]\nsystems = [\"aarch64-linux\", \"x86_64-linux\"]\n"
+    );
+    let staged = other.machine.shared().join("manifest.toml");
+    fs_err::write(&staged, manifest).unwrap();
+    other.well(&format!(
+        "cp {} ~/app/.nival/ && cd ~/app && nival lock",
+        staged.display()
+    ));
+    let lock = other.lock("~/app");
+    let path = |system: &str| lock["systems"][system]["environment"]["path"].clone();
+    assert!(path("aarch64-linux").is_string(), "{lock}");
+    assert_eq!(path("aarch64-linux"), path("x86_64-linux"));
+    assert_eq!(
+        lock["systems"]["x86_64-linux"]["packages"][0]["version"],
+        "1.6"
+    );
+    assert_eq!(
+        other.well("cd ~/app && nival activate -- jq -n 1+1").trim(),
+        "2"
+    );
+}
+
+#[test]
+fn the_oldest_nix_does_as_well() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well("cd ~/app && NIVAL_NIX=nix-2.26 nival install jq");
+    let newest = Laptop::new();
+    newest.well("cd ~/app && nival install jq");
+    assert_eq!(laptop.lock("~/app"), newest.lock("~/app"));
+    let tried = laptop.well("cd ~/app && NIVAL_NIX=nix-2.26 nival activate -- jq -n 1+1");
+    assert_eq!(tried.trim(), "2");
+}
+
+#[test]
+fn an_interactive_shell_has_the_environment_first_and_says_so() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well("cd ~/app && nival install jq && echo 'PATH=/usr/bin:/bin' > ~/.bashrc");
+    let out = laptop.well(
+        "cd ~/app && echo 'echo \"$PS1\"; type jq; exit 5' | SHELL=/bin/bash nival activate 2>/dev/null && exit 9 || echo code $?",
+    );
+    assert!(out.contains("[app]"), "{out}");
+    assert!(out.contains("nival-environment/bin/jq"), "{out}");
+    assert!(out.contains("code 5"), "{out}");
+}
+
+#[test]
+fn bytes_that_changed_on_the_machine_are_found() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well("cd ~/app && nival install jq && nival verify");
+    laptop.well(
+        "file=$(readlink -f $(cd ~/app && nival activate -- sh -c 'command -v jq')) && chmod u+w $file && printf x | dd of=$file bs=1 seek=100 conv=notrunc 2>/dev/null",
+    );
+    laptop.badly("cd ~/app && nival verify", &["jq-1.6", "other bytes"]);
+}
+
+#[test]
 fn a_lock_from_git_is_activated_without_evaluating() {
     require!(root, setup);
     let laptop = Laptop::new();
