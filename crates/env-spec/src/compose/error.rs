@@ -6,6 +6,7 @@ use nix_data::StorePath;
 use nix_data::nar::NarError;
 
 use super::ContentsFailure;
+use crate::manifest::as_key;
 
 /// Who brings a store path into an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum ComposeError {
     #[error(
         "packages {first} and {second} both have {place} (priority {priority}); to keep that of {0}, \
          set {1}.priority = {2} under [install] in the manifest: the lower number wins",
-        first.install_id, second.install_id, priority.saturating_add(1)
+        first.install_id, as_key(&second.install_id), priority.saturating_add(1)
     )]
     Conflict {
         /// The path in the environment.
@@ -39,7 +40,7 @@ pub enum ComposeError {
     #[error(
         "{place} is a folder in package {folder} and a file in package {file} (priority {priority}); to keep \
          the folder, set {0}.priority = {1} under [install] in the manifest: the lower number wins",
-        file.install_id, priority.saturating_add(1)
+        as_key(&file.install_id), priority.saturating_add(1)
     )]
     Kinds {
         /// The path in the environment.

@@ -224,6 +224,18 @@ pub fn is_install_id(text: &str) -> bool {
         && text.chars().all(fits)
 }
 
+/// Returns an install id as it is written as a key: in quotes where TOML wants them.
+pub(crate) fn as_key(install_id: &str) -> String {
+    let is_bare = install_id
+        .chars()
+        .all(|one| one.is_ascii_alphanumeric() || one == '_' || one == '-');
+    if is_bare {
+        install_id.to_owned()
+    } else {
+        format!("{install_id:?}")
+    }
+}
+
 /// Returns whether a text can be the name of an environment variable.
 #[must_use]
 pub fn is_variable_name(text: &str) -> bool {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::version::VersionRequirementError;
 use crate::System;
+use crate::manifest::as_key;
 
 /// Everything that keeps a group from being resolved; one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +191,8 @@ fn restrict(install_id: &str, present: &[System]) -> String {
         .map(|system| format!("{:?}", system.as_str()))
         .collect();
     format!(
-        "; to leave it out there, write {install_id}.systems = [{}]",
+        "; to leave it out there, write {}.systems = [{}]",
+        as_key(install_id),
         quoted.join(", ")
     )
 }

@@ -1,6 +1,8 @@
-//! The forms that are written to disk and wire, against files that were written once.
+//! Integration tests of env-spec: against golden files, and with real packages and the real Nix.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod real_packages;
 
 use std::collections::BTreeMap;
 
