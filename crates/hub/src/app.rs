@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -170,7 +170,9 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     let in_flight = InFlight(Arc::clone(&app.metrics));
     let (request, leftover) = Leftover::of(request);
     let response = next.run(request).await;
-    if response.status().is_client_error() || response.status().is_server_error() {
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    // Who has stalled already gets no more patience.
+    if refused && response.status() != StatusCode::REQUEST_TIMEOUT {
         leftover.drain().await;
     }
     drop(in_flight);

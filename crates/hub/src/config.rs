@@ -25,6 +25,8 @@ pub(crate) struct ConfigFile {
     pub(crate) accept_unsigned: Option<bool>,
     /// How many connections are served at the same time; more wait.
     pub(crate) most_connections: Option<usize>,
+    /// How many seconds a request's header or body may stall before the hub gives up on it.
+    pub(crate) stall_seconds: Option<u64>,
     /// Logs as JSON.
     pub(crate) log_json: Option<bool>,
 }
@@ -108,7 +110,7 @@ impl ConfigFile {
             largest_nar: self.largest_nar.unwrap_or(20 << 30),
             accept_unsigned: self.accept_unsigned.unwrap_or(false),
             most_connections: self.most_connections.unwrap_or(512),
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(self.stall_seconds.unwrap_or(60).max(1)),
             drain_timeout: Duration::from_secs(30),
             log_json: self.log_json.unwrap_or(false),
         })
@@ -141,6 +143,20 @@ mod tests {
         assert_eq!(settings.listen.to_string(), "127.0.0.1:7878");
         assert_eq!(settings.data, Path::new("/home/me/.local/share/nival-hub"));
         assert!(!settings.accept_unsigned);
+    }
+
+    #[test]
+    fn the_readme_shows_every_key_with_its_form() {
+        let readme = include_str!("../README.md");
+        let block = readme
+            .split("```toml\n")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
+        let file: ConfigFile = toml::from_str(block).unwrap();
+        assert!(!format!("{file:?}").contains("None"), "{file:?}");
     }
 
     #[test]

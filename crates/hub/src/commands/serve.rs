@@ -120,7 +120,7 @@ async fn first_token(app: &App, data: &Path) -> Result<(), CommandError> {
         scope: Scope::Admin,
         expires_at: None,
     };
-    let (row, token) = app.database.create_token(&new).await?;
+    let (row, token) = app.database.create_token(&new, "the first start").await?;
     let file = data.join("admin-token");
     let written = host::fs::write_atomic_private(&file, format!("{token}\n").as_bytes());
     if written.is_err() {

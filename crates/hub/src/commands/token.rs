@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{CommandError, open_database, print, print_json};
 use crate::args::Token;
 use crate::config::Settings;
-use crate::db::{NewToken, TokenRow};
+use crate::db::{COMMAND_LINE, NewToken, TokenRow};
 use crate::time;
 
 /// A token as `token list --json` shows it.
@@ -32,7 +32,7 @@ pub(super) async fn run(settings: &Settings, verb: Token) -> Result<(), CommandE
                 scope: options.scope,
                 expires_at: options.expires.map(after),
             };
-            let (_, token) = database.create_token(&new).await?;
+            let (_, token) = database.create_token(&new, COMMAND_LINE).await?;
             print(&format!("{token}\n"))?;
         }
         Token::List { json } => {

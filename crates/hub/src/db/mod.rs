@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub(crate) use audit::{Action, AuditEntry};
 pub(crate) use environments::EnvironmentRow;
 pub(crate) use paths::PathRow;
-pub(crate) use tokens::{NewToken, Scope, TokenRow};
+pub(crate) use tokens::{COMMAND_LINE, NewToken, Scope, TokenRow};
 
 use crate::error::HubError;
 

@@ -21,6 +21,9 @@ pub(crate) enum Scope {
     Admin,
 }
 
+/// Who acts when a person runs `nival-hub token`, for the audit log.
+pub(crate) const COMMAND_LINE: &str = "command line";
+
 /// What a token is to be.
 #[derive(Debug, Clone)]
 pub(crate) struct NewToken {
@@ -73,6 +76,7 @@ impl Database {
     pub(crate) async fn create_token(
         &self,
         new: &NewToken,
+        actor: &str,
     ) -> Result<(TokenRow, String), HubError> {
         let token = format!("nvl_{}", random::secret().map_err(HubError::Random)?);
         let row = TokenRow {
@@ -97,7 +101,7 @@ impl Database {
         .await?;
         let detail = format!("for {} with scope {}", row.owner, row.scope);
         writing
-            .audit("command line", Action::CreateToken, &row.id, &detail)
+            .audit(actor, Action::CreateToken, &row.id, &detail)
             .await?;
         writing.commit().await?;
         Ok((row, token))
@@ -146,7 +150,7 @@ impl Database {
             return Ok(false);
         }
         writing
-            .audit("command line", Action::RevokeToken, id, "")
+            .audit(COMMAND_LINE, Action::RevokeToken, id, "")
             .await?;
         writing.commit().await?;
         Ok(true)

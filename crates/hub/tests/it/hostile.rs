@@ -212,3 +212,33 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
         refusal(outcome, ErrorCode::BadRequest);
     }
 }
+
+#[tokio::test]
+async fn who_stalls_is_let_go() {
+    use std::io::Read as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hub.toml");
+    fs_err::write(&config, "stall-seconds = 1\n").unwrap();
+    let hub = Hub::start_with(&["--config", config.to_str().unwrap()]);
+    let token = hub.token("demo", &[]);
+    let answer_to = |sent: &str| {
+        let mut stream = TcpStream::connect(hub.address()).unwrap();
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_secs(60)))
+            .unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .expect("the hub ends the connection");
+        answer
+    };
+    answer_to("GET /healthz HTTP/1.1\r\nhost: hu");
+    let answer = answer_to(&format!(
+        "PUT /v1/environments/demo/app HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\n\
+         connection: close\r\ncontent-length: 100\r\n\r\n{{"
+    ));
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("stalled for 1 seconds"), "{answer}");
+}
