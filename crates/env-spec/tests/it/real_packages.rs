@@ -75,7 +75,7 @@ impl Cache {
             path: info.store_path.clone(),
             nar_hash: info.nar_hash.clone(),
             nar_size: info.nar_size,
-            references: info.references.to_vec(),
+            references: info.references.clone(),
         };
         self.0
             .iter()
