@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -51,7 +50,6 @@ pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
     stop: CancellationToken,
     pub(crate) key: SecretKey,
-    folder: Arc<Mutex<Option<PathBuf>>>,
 }
 
 /// A store path that the hub can serve.
@@ -97,19 +95,29 @@ pub(crate) fn link(target: &str) -> Node {
 
 impl Hub {
     pub(crate) async fn start() -> Self {
-        let hub = Self {
+        let mut hub = Self {
             contents: Arc::default(),
             address: ([127, 0, 0, 1], 0).into(),
             stop: CancellationToken::new(),
             key: SecretKey::generate_from_seed("demo-1", [1; 32]).unwrap(),
-            folder: Arc::default(),
         };
-        hub.serve().await
+        hub.serve(tokio::net::TcpListener::bind(hub.address).await.unwrap());
+        hub
     }
 
-    /// Serves, on the port it had before if it had one.
-    async fn serve(mut self) -> Self {
-        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
+    /// Serves again, on the port it had before.
+    pub(crate) async fn resume(&mut self) {
+        // The port may still be held by connections that are ending.
+        let listener = loop {
+            match tokio::net::TcpListener::bind(self.address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        self.serve(listener);
+    }
+
+    fn serve(&mut self, listener: tokio::net::TcpListener) {
         self.address = listener.local_addr().unwrap();
         self.stop = CancellationToken::new();
         let router = Router::new()
@@ -124,15 +132,10 @@ impl Hub {
             // No grace: open connections break, as they do when a hub dies.
             tokio::select! { _ = serving => {}, () = stop.cancelled() => {} }
         });
-        self
     }
 
     pub(crate) fn stop(&self) {
         self.stop.cancel();
-    }
-
-    pub(crate) async fn restart(self) -> Self {
-        self.serve().await
     }
 
     pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -246,12 +249,6 @@ impl Hub {
         contents.files.insert(url, file.into());
         let narinfo = format!("{}.narinfo", package.path.path.hash_part());
         contents.files.insert(narinfo, info.to_string().into());
-    }
-
-    /// Keeps a folder alive as long as the hub.
-    #[expect(dead_code, reason = "for scenes that serve from a folder")]
-    pub(crate) fn keep(&self, folder: PathBuf) {
-        *self.folder.lock().unwrap() = Some(folder);
     }
 }
 
