@@ -1,31 +1,15 @@
 //! Changes a project's manifest and lock together: both, or neither.
 
 use env_spec::lockfile::{LockedPackage, Lockfile};
-use env_spec::manifest::Manifest;
 use env_spec::staleness::{Stale, staleness};
 
 use crate::context::Context;
-use crate::error::{CommandError, Outcome};
+use crate::error::Outcome;
 use crate::locking::{self, Choice};
+use crate::manifest::{self, Read};
 use crate::output::{bytes, count};
 use crate::project::Project;
 use crate::provide;
-
-/// Reads a manifest's text, with errors that show the line.
-///
-/// # Errors
-/// Fails with what is wrong, each with its line.
-pub(crate) fn parse(project: &Project, text: &str) -> Outcome<Manifest> {
-    Manifest::parse(text).map_err(|error| {
-        let file = project.manifest_path().display().to_string();
-        let places: Vec<String> = error
-            .diagnostics
-            .iter()
-            .map(|one| one.render(&file))
-            .collect();
-        CommandError::user(format!("the manifest is not valid\n{}", places.join("\n")))
-    })
-}
 
 /// Locks a manifest's new text and, when that worked, writes both. Returns the new lock.
 ///
@@ -37,7 +21,10 @@ pub(crate) fn apply(
     text: &str,
     choice: Choice,
 ) -> Outcome<Lockfile> {
-    let manifest = parse(project, text)?;
+    let Read { manifest, warnings } = manifest::read(project, text)?;
+    for warning in &warnings {
+        context.printer.warn(warning);
+    }
     let previous = project.lock_text()?;
     // A lock that cannot be read is no reason not to make a good one.
     let known = project.lock().ok().flatten();
@@ -69,7 +56,7 @@ pub(crate) fn apply(
 /// Fails as locking does.
 pub(crate) fn fresh_lock(context: &Context, project: &Project) -> Outcome<Lockfile> {
     let text = project.manifest_text()?;
-    let manifest = parse(project, &text)?;
+    let manifest = manifest::read(project, &text)?.manifest;
     match project.lock()? {
         Some(lock) => {
             let stale = staleness(&lock, &manifest);

@@ -1,10 +1,13 @@
 //! What a failed command tells its user: what went wrong, why, and what to do next.
 
 use std::error::Error;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use api::hub::ClientError;
 use api::hub::error::ErrorCode;
+use host::process::ProcessError;
 
 /// Whose matter a failure is. It decides the exit code; a bug is a panic, which ends with 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +154,16 @@ impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
 
 /// What to do about errors that many commands meet.
 fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let nix = chain(error).find_map(|one| {
+        // A boxed source shows as the box.
+        let boxed = one.downcast_ref::<Box<ProcessError>>().map(AsRef::as_ref);
+        boxed.or_else(|| one.downcast_ref::<ProcessError>())
+    });
+    if matches!(nix, Some(ProcessError::Start { program, .. }) if is_nix(program)) {
+        return Some(
+            "resolving packages needs Nix: install it, or name the program with --nix, NIVAL_NIX or `nix` in config.toml",
+        );
+    }
     let error = chain(error).find_map(|one| one.downcast_ref::<ClientError>())?;
     match error {
         ClientError::Unreachable { .. } | ClientError::NotAHub { .. } => Some(
@@ -168,6 +181,12 @@ fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
             _ => None,
         },
     }
+}
+
+fn is_nix(program: &OsStr) -> bool {
+    Path::new(program)
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("nix"))
 }
 
 /// Says what was being done when a result fails.

@@ -12,6 +12,7 @@ mod hub;
 mod keys;
 mod laptop;
 mod locking;
+mod manifest;
 mod output;
 mod progress;
 mod project;

@@ -90,7 +90,7 @@ fn solve(
     kept: Option<&Lockfile>,
 ) -> Outcome<Vec<GroupSolution>> {
     let revisions = &context.settings.revisions.value;
-    let mut asked: BTreeMap<usize, RevisionFacts> = BTreeMap::new();
+    let mut asked: BTreeMap<usize, Asked> = BTreeMap::new();
     let mut solutions = Vec::new();
     for group in groups {
         let mut order: Vec<usize> = (0..revisions.len()).collect();
@@ -110,21 +110,67 @@ fn solve(
                     unknown.insert(ask(nix, &revisions[index], groups)?)
                 }
             };
-            solution = solver.consider(facts);
+            solution = solver.consider(&facts.facts);
             if solution.is_some() {
                 break;
             }
         }
         match solution {
             Some(solution) => solutions.push(solution),
-            None => return Err(solver.finish().into()),
+            None => {
+                return Err(explained(
+                    nix,
+                    revisions,
+                    &asked,
+                    group,
+                    solver.finish().into(),
+                ));
+            }
         }
     }
     Ok(solutions)
 }
 
+/// What one revision answered.
+struct Asked {
+    facts: RevisionFacts,
+    /// What is there, but fails to evaluate.
+    failing: Vec<(System, String)>,
+}
+
+/// Adds what the package set itself says of packages that it has removed or renamed.
+fn explained(
+    nix: &Nix,
+    revisions: &[Revision],
+    asked: &BTreeMap<usize, Asked>,
+    group: &GroupRequest,
+    error: CommandError,
+) -> CommandError {
+    let wanted = group.wanted();
+    let failing = asked.iter().find_map(|(index, asked)| {
+        let is_wanted = |(system, path): &&(System, String)| {
+            wanted.get(system).is_some_and(|paths| paths.contains(path))
+        };
+        asked
+            .failing
+            .iter()
+            .find(is_wanted)
+            .map(|failing| (&revisions[*index], failing))
+    });
+    let Some((revision, (system, path))) = failing else {
+        return error;
+    };
+    match catalog::explain(nix, revision, system, path) {
+        Some(words) => error.hint(format!(
+            "package set {} says of {path}: {words}",
+            revision.name
+        )),
+        None => error,
+    }
+}
+
 /// Asks one revision for all that any group wants: one evaluation per system, side by side.
-fn ask(nix: &Nix, revision: &Revision, groups: &[GroupRequest]) -> Outcome<RevisionFacts> {
+fn ask(nix: &Nix, revision: &Revision, groups: &[GroupRequest]) -> Outcome<Asked> {
     let mut wanted: BTreeMap<System, BTreeSet<String>> = BTreeMap::new();
     for group in groups {
         for (system, paths) in group.wanted() {
@@ -155,11 +201,18 @@ fn ask(nix: &Nix, revision: &Revision, groups: &[GroupRequest]) -> Outcome<Revis
         packages: BTreeMap::new(),
         names: Vec::new(),
     };
+    let mut failing = Vec::new();
     for (system, answer) in answers {
         if facts.revision.nar_hash.is_none() {
             facts.revision.nar_hash = catalog::hash(nix, revision, &answer.root)?;
         }
         facts.names.extend(answer.names);
+        failing.extend(
+            answer
+                .failing
+                .into_iter()
+                .map(|path| (system.clone(), path)),
+        );
         for (path, one) in answer.packages {
             let one = convert(revision, &path, one)?;
             facts.packages.insert((system.clone(), path), one);
@@ -167,7 +220,7 @@ fn ask(nix: &Nix, revision: &Revision, groups: &[GroupRequest]) -> Outcome<Revis
     }
     facts.names.sort();
     facts.names.dedup();
-    Ok(facts)
+    Ok(Asked { facts, failing })
 }
 
 fn convert(revision: &Revision, attribute: &str, facts: Facts) -> Outcome<PackageFacts> {

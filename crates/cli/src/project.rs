@@ -64,6 +64,23 @@ impl Project {
         Ok(project)
     }
 
+    /// Returns the project of exactly this folder.
+    ///
+    /// # Errors
+    /// Fails when it has none.
+    pub(crate) fn at(root: &Path) -> Outcome<Self> {
+        let project = Self {
+            root: root.to_owned(),
+        };
+        if project.manifest_path().is_file() {
+            return Ok(project);
+        }
+        Err(CommandError::user(format!(
+            "there is no {}",
+            project.manifest_path().display()
+        )))
+    }
+
     /// Finds the project of a folder: in it, or in the nearest folder above it.
     ///
     /// # Errors

@@ -24,6 +24,11 @@ let
   step = from: name:
     attemptShallow (if builtins.isAttrs from && builtins.hasAttr name from then builtins.getAttr name from else null);
 
+  # The same with nothing caught: what a package set says of a package that it removed comes this way.
+  walk = builtins.foldl'
+    (from: name: if builtins.isAttrs from && builtins.hasAttr name from then builtins.getAttr name from else null)
+    packages;
+
   license = one:
     if builtins.isAttrs one then one.spdxId or (one.shortName or (one.fullName or "unknown"))
     else if builtins.isString one then one else "unknown";
@@ -49,7 +54,7 @@ let
       licenses = attempt (if meta ? license then list meta.license else [ ]);
       or' = default: tried: if tried == null then default else tried;
     in
-    if kind != "derivation" then { found = false; }
+    if kind != "derivation" then { found = false; fails = !(builtins.tryEval (walk path)).success; }
     else {
       found = true;
       inherit outputs;
@@ -71,7 +76,8 @@ let
 
   answers = map facts request.packages;
 in
-{
+if request.explain != null then builtins.seq (walk request.explain) null
+else {
   inherit answers;
   root = toString root;
   # For "did you mean": only when something is missing, since a large set has many names.

@@ -22,6 +22,9 @@ const MOST_PER_CALL: usize = 500;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Facts {
     found: bool,
+    /// Whether it is there, but fails to evaluate.
+    #[serde(default)]
+    fails: bool,
     /// The name without version.
     #[serde(default)]
     pub(crate) pname: String,
@@ -68,6 +71,8 @@ pub(crate) struct Facts {
 pub(crate) struct Answer {
     /// By attribute path as asked; what is not there is missing.
     pub(crate) packages: BTreeMap<String, Facts>,
+    /// What is there, but fails to evaluate.
+    pub(crate) failing: Vec<String>,
     /// The top-level names, where something was missing.
     pub(crate) names: Vec<String>,
     /// The folder of the package set.
@@ -139,6 +144,7 @@ struct Request<'a> {
     system: &'a System,
     packages: Vec<Vec<String>>,
     list_names: bool,
+    explain: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +167,7 @@ pub(crate) fn facts(
 ) -> Result<Answer, CatalogError> {
     let mut whole = Answer {
         packages: BTreeMap::new(),
+        failing: Vec::new(),
         names: Vec::new(),
         root: String::new(),
     };
@@ -177,10 +184,20 @@ pub(crate) fn facts(
                 .map(|path| split(path))
                 .collect::<Result<_, _>>()?,
             list_names,
+            explain: None,
         };
-        let reply = evaluate(nix, revision, system, &request)?;
+        let reply: Reply = serde_json::from_slice(&evaluate(nix, revision, system, &request)?)
+            .map_err(|source| CatalogError::Answer {
+                revision: revision.name.clone(),
+                source,
+            })?;
         whole.root = reply.root;
         whole.names.extend(reply.names);
+        let failing = asked
+            .iter()
+            .zip(&reply.answers)
+            .filter(|(_, facts)| facts.fails);
+        whole.failing.extend(failing.map(|(path, _)| path.clone()));
         let found = asked
             .iter()
             .cloned()
@@ -191,17 +208,44 @@ pub(crate) fn facts(
     Ok(whole)
 }
 
+/// Returns why a package fails to evaluate, in the package set's own words.
+pub(crate) fn explain(
+    nix: &Nix,
+    revision: &Revision,
+    system: &System,
+    package: &str,
+) -> Option<String> {
+    let explain = Some(split(package).ok()?);
+    let path = &revision.path;
+    let request = Request {
+        path,
+        system,
+        packages: Vec::new(),
+        list_names: false,
+        explain,
+    };
+    match evaluate(nix, revision, system, &request) {
+        Err(CatalogError::Evaluate { source, .. }) => match *source {
+            ProcessError::Failed { talk, .. } => {
+                let (_, words) = talk.rsplit_once("error:")?;
+                Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
+            ProcessError::Start { .. } => None,
+        },
+        _ => None,
+    }
+}
+
 fn evaluate(
     nix: &Nix,
     revision: &Revision,
     system: &System,
     request: &Request<'_>,
-) -> Result<Reply, CatalogError> {
-    let answer = |source| CatalogError::Answer {
+) -> Result<Vec<u8>, CatalogError> {
+    let request = serde_json::to_string(request).map_err(|source| CatalogError::Answer {
         revision: revision.name.clone(),
         source,
-    };
-    let request = serde_json::to_string(request).map_err(answer)?;
+    })?;
     let mut command = nix.command(&["eval", "--json", "--impure", "--expr", FACTS]);
     command.env(REQUEST, request);
     let output = nix
@@ -212,7 +256,7 @@ fn evaluate(
             system: system.clone(),
             source: Box::new(shortened(source)),
         })?;
-    serde_json::from_slice(&output.stdout).map_err(answer)
+    Ok(output.stdout)
 }
 
 /// The whole expression in an error helps nobody.

@@ -13,6 +13,7 @@ use crate::changing;
 use crate::context::Context;
 use crate::env_vars;
 use crate::error::{CommandError, Outcome};
+use crate::manifest;
 use crate::project::Project;
 use crate::provide;
 use crate::shell::{HOOK, Shell, quoted};
@@ -54,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &ActivateArgs) -> Outcome<ExitCode> {
     let lock = changing::fresh_lock(context, &project)?;
     let path = provide::provide(context, &project, &lock)?;
     let (_, environment) = provide::locked(&lock, &context.system()?)?;
-    let manifest = changing::parse(&project, &project.manifest_text()?)?;
+    let manifest = manifest::read(&project, &project.manifest_text()?)?.manifest;
     let mode = match args.mode {
         Some(Mode::Dev) => ActivateMode::Dev,
         Some(Mode::Run) => ActivateMode::Run,

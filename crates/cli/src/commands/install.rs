@@ -7,6 +7,7 @@ use crate::changing;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::locking::Choice;
+use crate::manifest;
 
 /// Adds packages.
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &InstallArgs) -> Outcome {
     let _held = project.hold()?;
     let text = project.manifest_text()?;
     // A manifest that is wrong already is told with its lines, before anything is put into it.
-    changing::parse(&project, &text)?;
+    manifest::read(&project, &text)?;
     let (changed, added) = add_packages(&text, &edits)?;
     for (edit, _) in edits
         .iter()

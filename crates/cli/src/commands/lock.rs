@@ -7,6 +7,7 @@ use crate::changing;
 use crate::context::Context;
 use crate::error::{CommandError, ErrorKind, Outcome};
 use crate::locking::Choice;
+use crate::manifest;
 
 /// Resolves the manifest.
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub(crate) struct LockArgs {
 pub(crate) fn run(context: &Context, args: &LockArgs) -> Outcome {
     let project = context.project()?;
     if args.check {
-        let manifest = changing::parse(&project, &project.manifest_text()?)?;
+        let manifest = manifest::read(&project, &project.manifest_text()?)?.manifest;
         let stale = |text: String| {
             Err(CommandError::with_kind(ErrorKind::NotUpToDate, text).hint("run `nival lock`"))
         };

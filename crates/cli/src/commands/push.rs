@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::changing;
 use crate::context::Context;
 use crate::error::{CommandError, ErrorKind, Outcome};
+use crate::manifest;
 use crate::output::bytes;
 use crate::project::{Project, Remote};
 use crate::provide;
@@ -128,7 +129,7 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
 /// Returns the texts of manifest and lock when these agree: what is published was locked and could be tried.
 fn fresh(project: &Project) -> Outcome<(String, String)> {
     let text = project.manifest_text()?;
-    let manifest = changing::parse(project, &text)?;
+    let manifest = manifest::read(project, &text)?.manifest;
     let stale = |why: String| {
         Err(CommandError::with_kind(ErrorKind::NotUpToDate, why)
             .hint("run `nival lock`, try it, then push"))

@@ -7,6 +7,7 @@ use crate::changing;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::locking::Choice;
+use crate::manifest;
 
 /// Removes packages.
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub(crate) fn run(context: &Context, args: &UninstallArgs) -> Outcome {
     let project = context.project()?;
     let _held = project.hold()?;
     let text = project.manifest_text()?;
-    changing::parse(&project, &text)?;
+    manifest::read(&project, &text)?;
     let changed = remove_packages(&text, &args.packages)?;
     let before = project.lock().ok().flatten();
     let after = changing::apply(context, &project, &changed, Choice::KeepRevisions)?;

@@ -17,6 +17,7 @@ use crate::download;
 use crate::error::{CommandError, ErrorKind, Outcome};
 use crate::hub::TrustedHub;
 use crate::laptop;
+use crate::manifest;
 use crate::output::{bytes, count};
 use crate::progress::Progress;
 use crate::provide;
@@ -78,7 +79,7 @@ pub(crate) async fn run(context: &Context, args: &VerifyArgs) -> Outcome {
 
 async fn project(context: &Context, system: System) -> Outcome<Verified> {
     let project = context.project()?;
-    let manifest = changing::parse(&project, &project.manifest_text()?)?;
+    let manifest = manifest::read(&project, &project.manifest_text()?)?.manifest;
     let Some(lock) = project.lock()? else {
         return Err(CommandError::with_kind(
             ErrorKind::NotUpToDate,

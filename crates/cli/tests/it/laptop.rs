@@ -251,6 +251,26 @@ fn the_oldest_nix_does_as_well() {
 }
 
 #[test]
+fn what_the_package_set_says_of_a_removed_package_reaches_the_user() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well(
+        "mkdir ~/set && echo '{ system }: { old = throw \"old was renamed to new\"; deep = { }; }' > ~/set/default.nix && \
+         echo '[catalog]' > ~/.config/nival/config.toml && \
+         echo 'revisions = [{ name = \"mine\", path = \"/root/set\" }]' >> ~/.config/nival/config.toml"
+    );
+    laptop.badly(
+        "cd ~/app && nival install old",
+        &["old", "mine", "old was renamed to new"],
+    );
+    laptop.badly("cd ~/app && nival install deep", &["deep"]);
+    laptop.badly(
+        "cd ~/app && echo '1 +' > ~/set/default.nix && nival install old",
+        &["/root/set", "syntax error"],
+    );
+}
+
+#[test]
 fn an_interactive_shell_has_the_environment_first_and_says_so() {
     require!(root, setup);
     let laptop = Laptop::new();

@@ -71,7 +71,7 @@ fn a_machine_without_nix_is_told_so_and_nothing_changes() {
     user.types(&folder, &["init"]).well();
     let manifest = fs_err::read(folder.join(".nival/manifest.toml")).unwrap();
     user.types(&folder, &["--nix", "/no/such/nix", "install", "python3"])
-        .badly(1, &["/no/such/nix"]);
+        .badly(1, &["/no/such/nix", "NIVAL_NIX"]);
     assert_eq!(
         fs_err::read(folder.join(".nival/manifest.toml")).unwrap(),
         manifest
