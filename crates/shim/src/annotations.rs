@@ -1,0 +1,367 @@
+//! What a pod's annotations ask for. Pure; every value is a tenant's and hostile until it has passed here.
+
+use std::collections::BTreeMap;
+
+use env_spec::{Pin, Reference};
+
+/// Set by containerd itself, never by a tenant.
+const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
+const CONTAINER_NAME: &str = "io.kubernetes.cri.container-name";
+const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
+const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
+const SANDBOX_NAME: &str = "io.kubernetes.cri.sandbox-name";
+const SANDBOX_NAMESPACE: &str = "io.kubernetes.cri.sandbox-namespace";
+
+/// Set by the tenant.
+const ENVIRONMENT: &str = "nival.dev/environment";
+const GENERATION: &str = "nival.dev/generation";
+const PINNED_FROM: &str = "nival.dev/pinned-from";
+const ACTIVATE_MODE: &str = "nival.dev/activate-mode";
+const ENVIRONMENT_OF: &str = "environment.nival.dev/";
+const GENERATION_OF: &str = "generation.nival.dev/";
+const PINNED_FROM_OF: &str = "pinned-from.nival.dev/";
+const EXEC_OUTSIDE_OF: &str = "exec-outside.nival.dev/";
+
+const NONE: &str = "none";
+const PLACEHOLDER: &str = "nival.dev/placeholder";
+
+/// The longest honest value is a pin with a hub's address before it, some 400 bytes.
+const LONGEST_VALUE: usize = 1024;
+/// More containers than any pod has.
+const MOST_ANNOTATIONS: usize = 256;
+/// How much of a hostile text an error may repeat.
+const SHOWN: usize = 60;
+
+/// Annotations of a container's specification.
+pub(crate) type Annotations = BTreeMap<String, String>;
+
+/// Why annotations are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AnnotationError {
+    #[error(
+        "annotation {name} has {length} bytes; at most {LONGEST_VALUE} are allowed: shorten it"
+    )]
+    TooLong { name: String, length: usize },
+    #[error("annotation {name} holds a control character or line break: remove it")]
+    Control { name: String },
+    #[error("annotation name {name:?} is not valid: it must end with a container's name")]
+    Name { name: String },
+    #[error("the pod has more than {MOST_ANNOTATIONS} nival.dev annotations: remove some")]
+    TooMany,
+    #[error("annotation {name} is {value:?}: it must be one of {allowed}")]
+    Choice {
+        name: String,
+        value: String,
+        allowed: &'static str,
+    },
+    #[error("annotation {name} cannot be understood")]
+    Reference {
+        name: String,
+        #[source]
+        source: env_spec::ReferenceError,
+    },
+    #[error(
+        "annotation {name} was pinned from {pinned_from} but the pod asks for {reference}: remove {name}, so that it is pinned anew"
+    )]
+    Stale {
+        name: String,
+        pinned_from: String,
+        reference: String,
+    },
+    #[error("annotation {name} pins {pin} but the pod asks for {reference}: make them agree")]
+    OtherPin {
+        name: String,
+        pin: String,
+        reference: String,
+    },
+    #[error(
+        "container {container} has the placeholder image but no environment: annotate the pod with {ENVIRONMENT}, or the container with {ENVIRONMENT_OF}{container}"
+    )]
+    NoEnvironment { container: String },
+}
+
+/// Who runs, in containerd's own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) sandbox_id: String,
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) container: String,
+    pub(crate) image: String,
+}
+
+/// What a container is to the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Holds the pod's namespaces; runs nothing of the tenant.
+    Sandbox,
+    /// One of the pod's containers.
+    Container,
+    /// Started by something other than a kubelet.
+    Alone,
+}
+
+/// An environment that a pod or container asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) reference: String,
+    pub(crate) pin: String,
+    pub(crate) pinned_from: String,
+    pub(crate) mode: String,
+    /// The container's image is the placeholder, so its root filesystem needs a skeleton.
+    pub(crate) placeholder: bool,
+    /// Processes that are added later run outside the environment.
+    pub(crate) exec_outside: bool,
+}
+
+/// Returns what containerd says about the container.
+pub(crate) fn role(annotations: &Annotations) -> Role {
+    match annotations.get(CONTAINER_TYPE).map(String::as_str) {
+        Some("sandbox") => Role::Sandbox,
+        Some(_) => Role::Container,
+        None => Role::Alone,
+    }
+}
+
+/// Returns who runs, from containerd's own annotations alone.
+pub(crate) fn identity(annotations: &Annotations) -> Identity {
+    let own = |name: &str| annotations.get(name).cloned().unwrap_or_default();
+    Identity {
+        sandbox_id: own(SANDBOX_ID),
+        namespace: own(SANDBOX_NAMESPACE),
+        pod: own(SANDBOX_NAME),
+        container: own(CONTAINER_NAME),
+        image: own(IMAGE_NAME),
+    }
+}
+
+/// Returns the sandbox that a container belongs to.
+pub(crate) fn sandbox_id(annotations: &Annotations) -> Option<&str> {
+    annotations.get(SANDBOX_ID).map(String::as_str)
+}
+
+/// Returns every environment that the pod's annotations name, each once.
+pub(crate) fn wishes_of_pod(annotations: &Annotations) -> Result<Vec<Wish>, AnnotationError> {
+    check(annotations)?;
+    let mut wishes: Vec<Wish> = Vec::new();
+    let mut add = |wish: Wish| {
+        let known = |other: &Wish| (&other.reference, &other.pin) == (&wish.reference, &wish.pin);
+        if !wishes.iter().any(known) {
+            wishes.push(wish);
+        }
+    };
+    if let Some(wish) = wish(annotations, ENVIRONMENT, GENERATION, PINNED_FROM)? {
+        add(wish);
+    }
+    // A container may have a pin of its own for the environment that the pod names.
+    let mut containers: Vec<&str> = annotations
+        .keys()
+        .filter_map(|name| {
+            name.strip_prefix(ENVIRONMENT_OF)
+                .or_else(|| name.strip_prefix(GENERATION_OF))
+        })
+        .collect();
+    containers.sort_unstable();
+    containers.dedup();
+    for container in containers {
+        if let Some(wish) = named_wish(annotations, container, true)?.flatten() {
+            add(wish);
+        }
+    }
+    Ok(wishes)
+}
+
+/// Returns the environment that a container of the pod runs in, if any.
+pub(crate) fn wish_of_container(
+    annotations: &Annotations,
+    identity: &Identity,
+) -> Result<Option<Wish>, AnnotationError> {
+    check(annotations)?;
+    let placeholder = is_placeholder(&identity.image);
+    let container = &identity.container;
+    let wish = match named_wish(annotations, container, placeholder)? {
+        Some(Some(wish)) => wish,
+        Some(None) => return Ok(None),
+        None if placeholder => wish(annotations, ENVIRONMENT, GENERATION, PINNED_FROM)?
+            .ok_or_else(|| AnnotationError::NoEnvironment {
+                container: shown(container),
+            })?,
+        None => return Ok(None),
+    };
+    let outside = format!("{EXEC_OUTSIDE_OF}{container}");
+    let exec_outside = match annotations.get(&outside).map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(value) => {
+            return Err(AnnotationError::Choice {
+                name: outside,
+                value: shown(value),
+                allowed: "\"true\", \"false\"",
+            });
+        }
+    };
+    Ok(Some(Wish {
+        placeholder,
+        exec_outside,
+        ..wish
+    }))
+}
+
+/// Looks for annotations with the container's name: no such annotation, excluded, or a wish.
+fn named_wish(
+    annotations: &Annotations,
+    container: &str,
+    takes_pods: bool,
+) -> Result<Option<Option<Wish>>, AnnotationError> {
+    let environment = format!("{ENVIRONMENT_OF}{container}");
+    let generation = format!("{GENERATION_OF}{container}");
+    let pinned_from = format!("{PINNED_FROM_OF}{container}");
+    if annotations
+        .get(&environment)
+        .is_some_and(|value| value == NONE)
+    {
+        return Ok(Some(None));
+    }
+    let own_reference = annotations.contains_key(&environment);
+    let own_pin = annotations.contains_key(&generation);
+    if !own_reference && !own_pin {
+        return Ok(None);
+    }
+    let inherits = !own_reference && takes_pods && annotations.contains_key(ENVIRONMENT);
+    let environment = if inherits { ENVIRONMENT } else { &environment };
+    Ok(Some(wish(
+        annotations,
+        environment,
+        &generation,
+        &pinned_from,
+    )?))
+}
+
+fn wish(
+    annotations: &Annotations,
+    environment: &str,
+    generation: &str,
+    pinned_from: &str,
+) -> Result<Option<Wish>, AnnotationError> {
+    let pin = annotations.get(generation).map(|value| value.trim());
+    let reference = annotations.get(environment).map(|value| value.trim());
+    let (Some(reference), name) = (match reference {
+        Some(reference) => (Some(reference), environment),
+        None => (pin, generation),
+    }) else {
+        return Ok(None);
+    };
+    // The pod-wide annotation excludes in the same words.
+    if reference == NONE {
+        return Ok(None);
+    }
+    let parsed = parse::<Reference>(name, reference)?;
+    if let Some(pin) = pin {
+        let pinned = parse::<Pin>(generation, pin)?;
+        let differs = pinned.environment != parsed.environment
+            || parsed.number.is_some_and(|number| number != pinned.number)
+            || parsed
+                .digest
+                .as_ref()
+                .is_some_and(|digest| *digest != pinned.digest);
+        if differs {
+            return Err(AnnotationError::OtherPin {
+                name: generation.to_owned(),
+                pin: shown(pin),
+                reference: shown(reference),
+            });
+        }
+    }
+    let from = annotations
+        .get(pinned_from)
+        .map_or("", |value| value.trim());
+    // After the reference stands the restart that was seen, which only admission compares.
+    let made_from = from.split_whitespace().next().unwrap_or("");
+    if pin.is_some() && !made_from.is_empty() && made_from != reference {
+        return Err(AnnotationError::Stale {
+            name: generation.to_owned(),
+            pinned_from: shown(made_from),
+            reference: shown(reference),
+        });
+    }
+    let mode = annotations.get(ACTIVATE_MODE).map_or("", String::as_str);
+    if !matches!(mode, "" | "run" | "dev") {
+        return Err(AnnotationError::Choice {
+            name: ACTIVATE_MODE.to_owned(),
+            value: shown(mode),
+            allowed: "\"run\", \"dev\"",
+        });
+    }
+    Ok(Some(Wish {
+        reference: reference.to_owned(),
+        pin: pin.unwrap_or("").to_owned(),
+        pinned_from: from.to_owned(),
+        mode: mode.to_owned(),
+        placeholder: false,
+        exec_outside: false,
+    }))
+}
+
+fn parse<T: std::str::FromStr<Err = env_spec::ReferenceError>>(
+    name: &str,
+    value: &str,
+) -> Result<T, AnnotationError> {
+    value.parse().map_err(|source| AnnotationError::Reference {
+        name: name.to_owned(),
+        source,
+    })
+}
+
+/// Refuses what no honest tenant writes, before anything is looked at.
+fn check(annotations: &Annotations) -> Result<(), AnnotationError> {
+    let ours = |name: &&String| {
+        name.starts_with("nival.dev/")
+            || name
+                .split_once('/')
+                .is_some_and(|(prefix, _)| prefix.ends_with(".nival.dev"))
+    };
+    let mut count = 0;
+    for name in annotations.keys().filter(ours) {
+        count += 1;
+        let value = &annotations[name];
+        let suffix = name.split_once('/').map_or("", |(_, suffix)| suffix);
+        let plain = |character: char| character.is_ascii_graphic();
+        if suffix.is_empty() || name.len() > 253 || !name.chars().all(plain) {
+            return Err(AnnotationError::Name { name: shown(name) });
+        }
+        if value.len() > LONGEST_VALUE {
+            return Err(AnnotationError::TooLong {
+                name: name.clone(),
+                length: value.len(),
+            });
+        }
+        if value.chars().any(char::is_control) {
+            return Err(AnnotationError::Control { name: name.clone() });
+        }
+    }
+    if count > MOST_ANNOTATIONS {
+        return Err(AnnotationError::TooMany);
+    }
+    Ok(())
+}
+
+/// Tells whether an image's name means the placeholder, with any tag or digest, in any form that containerd uses.
+fn is_placeholder(image: &str) -> bool {
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    let image = image.strip_prefix("library/").unwrap_or(image);
+    image
+        .strip_prefix(PLACEHOLDER)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(':') && !rest.contains('/'))
+}
+
+fn shown(text: &str) -> String {
+    if text.chars().count() <= SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN).chain(['…']).collect()
+}
+
+#[cfg(test)]
+#[path = "annotations/tests.rs"]
+mod tests;

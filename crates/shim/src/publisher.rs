@@ -1,0 +1,117 @@
+//! Tells containerd what happened, in the order in which it happened.
+
+use std::time::Duration;
+
+use containerd_shim::event::Event;
+use containerd_shim::protos::shim::event::Envelope;
+use containerd_shim::protos::shim::events::ForwardRequest;
+use containerd_shim::protos::shim_async::{Client, EventsClient};
+use containerd_shim::util::{convert_to_any, timestamp};
+use log::{debug, warn};
+use protobuf::MessageDyn;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Events that wait while containerd is away. It asks for the state of every task when it returns, so what is lost
+/// beyond this is not missed.
+const QUEUE: usize = 1024;
+const ATTEMPTS: u32 = 5;
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long the last events may take when the shim ends.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// The queue of events.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    namespace: String,
+    queue: mpsc::Sender<Envelope>,
+}
+
+impl Publisher {
+    /// Begins to deliver to the address where containerd listens for events.
+    pub(crate) fn start(address: String, namespace: &str) -> (Self, JoinHandle<()>) {
+        let (queue, events) = mpsc::channel(QUEUE);
+        let delivery = tokio::spawn(deliver(address, namespace.to_owned(), events));
+        let publisher = Self {
+            namespace: namespace.to_owned(),
+            queue,
+        };
+        (publisher, delivery)
+    }
+
+    /// Queues an event.
+    pub(crate) fn publish<E: Event + MessageDyn>(&self, event: E) {
+        let topic = event.topic();
+        let envelope = timestamp().and_then(|time| {
+            Ok(Envelope {
+                timestamp: Some(time).into(),
+                namespace: self.namespace.clone(),
+                topic: topic.clone(),
+                event: Some(convert_to_any(Box::new(event))?).into(),
+                ..Envelope::default()
+            })
+        });
+        match envelope {
+            Ok(envelope) => {
+                if self.queue.try_send(envelope).is_err() {
+                    warn!("containerd does not take events: {topic} is dropped");
+                }
+            }
+            Err(error) => warn!("event {topic} cannot be encoded: {error}"),
+        }
+    }
+
+    /// Delivers what is queued, as far as that works in a short time.
+    pub(crate) async fn finish(self, delivery: JoinHandle<()>) {
+        drop(self);
+        if tokio::time::timeout(DRAIN, delivery).await.is_err() {
+            debug!("not every event was delivered before the end");
+        }
+    }
+}
+
+async fn deliver(address: String, namespace: String, mut events: mpsc::Receiver<Envelope>) {
+    let mut client = None;
+    while let Some(envelope) = events.recv().await {
+        let request = ForwardRequest {
+            envelope: Some(envelope).into(),
+            ..ForwardRequest::default()
+        };
+        // One event at a time, also when it has to be tried again: their order is part of what they say.
+        for attempt in 1..=ATTEMPTS {
+            match forward(&address, &namespace, &mut client, &request).await {
+                Ok(()) => break,
+                Err(error) => {
+                    debug!("event was not taken (attempt {attempt}): {error}");
+                    client = None;
+                    if attempt < ATTEMPTS {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn forward(
+    address: &str,
+    namespace: &str,
+    client: &mut Option<EventsClient>,
+    request: &ForwardRequest,
+) -> ttrpc::Result<()> {
+    if client.is_none() {
+        let url = if address.starts_with("unix://") {
+            address.to_owned()
+        } else {
+            format!("unix://{address}")
+        };
+        *client = Some(EventsClient::new(Client::connect(&url).await?));
+    }
+    let Some(connected) = client else {
+        return Ok(());
+    };
+    let mut context = ttrpc::context::with_duration(CALL_TIMEOUT);
+    context.add("containerd-namespace-ttrpc".into(), namespace.to_owned());
+    connected.forward(context, request).await.map(drop)
+}

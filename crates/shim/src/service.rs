@@ -1,0 +1,170 @@
+//! containerd's task service: each request goes to its verb, each error becomes a status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use containerd_shim::TtrpcResult;
+use containerd_shim::api::{
+    CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest,
+    CreateTaskResponse, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest,
+    PauseRequest, PidsRequest, PidsResponse, ResizePtyRequest, ResumeRequest, ShutdownRequest,
+    StartRequest, StartResponse, StateRequest, StateResponse, StatsRequest, StatsResponse,
+    UpdateTaskRequest, WaitRequest, WaitResponse,
+};
+use containerd_shim::protos::shim_async::Task;
+use log::{info, warn};
+use ttrpc::r#async::TtrpcContext;
+
+use crate::error::{Error, Result, one_line};
+use crate::server::Shim;
+use crate::task;
+
+/// What is kept of the caller's patience for its answer to arrive.
+const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+
+/// The task service, in whichever version containerd speaks.
+pub(crate) struct Service(pub(crate) Arc<Shim>);
+
+/// Logs a failure beside the answer: containerd's log is where an operator looks first.
+fn answer<T>(verb: &str, id: &str, result: Result<T>) -> TtrpcResult<T> {
+    result.map_err(|error| {
+        match &error {
+            Error::Finished | Error::NoContainer { .. } | Error::NoProcess { .. } => {}
+            error => warn!("{verb} {id}: {}", one_line(error)),
+        }
+        error.into()
+    })
+}
+
+fn patience(context: &TtrpcContext) -> Option<Duration> {
+    let nanoseconds = u64::try_from(context.timeout_nano)
+        .ok()
+        .filter(|time| *time > 0)?;
+    let time = Duration::from_nanos(nanoseconds);
+    Some(time.checked_sub(ANSWER_MARGIN).unwrap_or(time / 2))
+}
+
+#[async_trait]
+impl Task for Service {
+    async fn state(&self, _: &TtrpcContext, request: StateRequest) -> TtrpcResult<StateResponse> {
+        let state = task::state(&self.0, &request.id, &request.exec_id);
+        answer("state", &request.id, state)
+    }
+
+    async fn create(
+        &self,
+        context: &TtrpcContext,
+        request: CreateTaskRequest,
+    ) -> TtrpcResult<CreateTaskResponse> {
+        let id = request.id.clone();
+        info!("create {id}");
+        let created = Box::pin(task::create(&self.0, request, patience(context))).await;
+        let response = |pid| CreateTaskResponse {
+            pid,
+            ..CreateTaskResponse::default()
+        };
+        answer("create", &id, created.map(response))
+    }
+
+    async fn start(&self, _: &TtrpcContext, request: StartRequest) -> TtrpcResult<StartResponse> {
+        let started = Box::pin(task::start(&self.0, &request.id, &request.exec_id)).await;
+        let response = |pid| StartResponse {
+            pid,
+            ..StartResponse::default()
+        };
+        answer("start", &request.id, started.map(response))
+    }
+
+    async fn delete(
+        &self,
+        _: &TtrpcContext,
+        request: DeleteRequest,
+    ) -> TtrpcResult<DeleteResponse> {
+        let deleted = Box::pin(task::delete(&self.0, &request.id, &request.exec_id)).await;
+        answer("delete", &request.id, deleted)
+    }
+
+    async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> TtrpcResult<PidsResponse> {
+        let response = |processes| PidsResponse {
+            processes,
+            ..PidsResponse::default()
+        };
+        let pids = task::pids(&self.0, &request.id).await;
+        answer("pids", &request.id, pids.map(response))
+    }
+
+    async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> TtrpcResult<Empty> {
+        empty(
+            "pause",
+            &request.id,
+            task::pause(&self.0, &request.id).await,
+        )
+    }
+
+    async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> TtrpcResult<Empty> {
+        empty(
+            "resume",
+            &request.id,
+            task::resume(&self.0, &request.id).await,
+        )
+    }
+
+    async fn checkpoint(
+        &self,
+        _: &TtrpcContext,
+        request: CheckpointTaskRequest,
+    ) -> TtrpcResult<Empty> {
+        let unsupported = Error::Unsupported {
+            verb: "checkpoint",
+            reason: "the shim does not drive CRIU; use a runtime that does for this container",
+        };
+        empty("checkpoint", &request.id, Err(unsupported))
+    }
+
+    async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> TtrpcResult<Empty> {
+        empty("kill", &request.id, task::kill(&self.0, &request).await)
+    }
+
+    async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> TtrpcResult<Empty> {
+        empty("exec", &request.id, task::exec(&self.0, &request))
+    }
+
+    async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> TtrpcResult<Empty> {
+        empty("resize", &request.id, task::resize_pty(&self.0, &request))
+    }
+
+    async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> TtrpcResult<Empty> {
+        empty("close", &request.id, task::close_io(&self.0, &request))
+    }
+
+    async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> TtrpcResult<Empty> {
+        empty("update", &request.id, task::update(&self.0, &request).await)
+    }
+
+    async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> TtrpcResult<WaitResponse> {
+        let ended = task::wait(&self.0, &request.id, &request.exec_id).await;
+        answer("wait", &request.id, ended)
+    }
+
+    async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> TtrpcResult<StatsResponse> {
+        answer("stats", &request.id, task::stats(&self.0, &request.id))
+    }
+
+    async fn connect(
+        &self,
+        _: &TtrpcContext,
+        request: ConnectRequest,
+    ) -> TtrpcResult<ConnectResponse> {
+        Ok(task::connect(&self.0, &request.id))
+    }
+
+    async fn shutdown(&self, _: &TtrpcContext, _request: ShutdownRequest) -> TtrpcResult<Empty> {
+        self.0.shut_down_when_empty();
+        Ok(Empty::default())
+    }
+}
+
+fn empty(verb: &str, id: &str, result: Result<()>) -> TtrpcResult<Empty> {
+    answer(verb, id, result.map(|()| Empty::default()))
+}

@@ -1,0 +1,80 @@
+//! `Delete`: forgets a process that has ended, and a container with its first one.
+
+use std::time::Duration;
+
+use containerd_shim::api::{DeleteResponse, Status};
+use containerd_shim::protos::events::task::TaskDelete;
+use fs_err as fs;
+use log::warn;
+
+use super::create::release;
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::process::{Process, timestamp};
+use crate::server::Shim;
+
+/// How long a container that never ran may take to end.
+const END: Duration = Duration::from_secs(5);
+
+/// Deletes a process that does not run.
+pub(crate) async fn delete(shim: &Shim, id: &str, exec_id: &str) -> Result<DeleteResponse> {
+    let container = shim.container(id)?;
+    let process = container.process(exec_id)?;
+    let status = process.status();
+    if status == Status::RUNNING {
+        return Err(Error::WrongState {
+            verb: "delete",
+            state: "running",
+        });
+    }
+    if process.is_first() {
+        delete_container(shim, &container).await?;
+    } else {
+        process.close_streams().await;
+        container.added().remove(exec_id);
+        let pid_file = container.bundle.join(format!("{exec_id}.pid"));
+        // Absent where the process was never started.
+        fs::remove_file(pid_file).ok();
+    }
+    Ok(response(&process))
+}
+
+async fn delete_container(shim: &Shim, container: &Container) -> Result<()> {
+    let process = &container.first;
+    let runtime = &container.runtime;
+    let deleted = runtime.client().delete(&container.id, None).await;
+    match deleted.map_err(runtime.failure("delete")) {
+        // Somebody else has deleted it, or this is the second attempt.
+        Err(Error::Runtime { message, .. }) if message.contains("does not exist") => {}
+        other => other?,
+    }
+    // The runtime has ended a first process that only waited for its start.
+    if tokio::time::timeout(END, process.wait()).await.is_err() {
+        warn!("the first process of {} has not ended", container.id);
+    }
+    process.close_streams().await;
+    container.unmount();
+    if container.leased {
+        release(&container.options, &container.bundle).await;
+    }
+    shim.remove(&container.id);
+    let response = response(process);
+    container.publish(TaskDelete {
+        container_id: container.id.clone(),
+        pid: response.pid,
+        exit_status: response.exit_status,
+        exited_at: response.exited_at.clone(),
+        ..TaskDelete::default()
+    });
+    Ok(())
+}
+
+fn response(process: &Process) -> DeleteResponse {
+    let exit = process.exit();
+    DeleteResponse {
+        pid: process.unsigned_pid(),
+        exit_status: exit.map_or(0, |exit| exit.status),
+        exited_at: Some(timestamp(exit)).into(),
+        ..DeleteResponse::default()
+    }
+}

@@ -1,0 +1,65 @@
+//! `Kill`: sends a signal to a process, or to all of a container.
+
+use containerd_shim::api::KillRequest;
+use runc::options::KillOpts;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::{Error, Result};
+use crate::server::Shim;
+
+/// How runtimes say that there is nobody to kill.
+const GONE: [&str; 4] = [
+    "process already finished",
+    "no such process",
+    "not running",
+    "does not exist",
+];
+
+/// Sends a signal.
+pub(crate) async fn kill(shim: &Shim, request: &KillRequest) -> Result<()> {
+    let container = shim.container(&request.id)?;
+    let process = container.process(&request.exec_id)?;
+    if process.exit().is_some() || process.dead.is_cancelled() {
+        return Err(Error::Finished);
+    }
+    if !process.is_first() {
+        return match process.pid() {
+            0 => Err(Error::WrongState {
+                verb: "kill",
+                state: "created",
+            }),
+            pid => signal(pid, request.signal),
+        };
+    }
+    let options = KillOpts::new().all(request.all);
+    let killed = container
+        .runtime
+        .client()
+        .kill(&container.id, request.signal, Some(&options))
+        .await;
+    match killed.map_err(container.runtime.failure("kill")) {
+        Err(Error::Runtime { message, .. }) if GONE.iter().any(|gone| message.contains(gone)) => {
+            Err(Error::Finished)
+        }
+        other => other,
+    }
+}
+
+/// Sends a signal to one process.
+pub(super) fn signal(pid: i32, signal: u32) -> Result<()> {
+    let number = i32::try_from(signal).ok();
+    let named = number.and_then(Signal::from_named_raw);
+    let (Some(signal), Some(pid)) = (named, Pid::from_raw(pid)) else {
+        return Err(Error::Request {
+            field: "signal",
+            reason: format!("{signal} is no signal that an added process can be sent"),
+        });
+    };
+    match kill_process(pid, signal) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::SRCH) => Err(Error::Finished),
+        Err(error) => Err(Error::path("signal", format!("/proc/{pid:?}"))(
+            error.into(),
+        )),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a running container may use and does use: pause, resume, update, stats, pids.
+
+use std::sync::atomic::Ordering;
+
+use containerd_shim::api::{StatsResponse, UpdateTaskRequest};
+use containerd_shim::protos::events::task::{TaskPaused, TaskResumed};
+use containerd_shim::protos::shim::oci::ProcessDetails;
+use containerd_shim::protos::types::task::ProcessInfo;
+use containerd_shim::util::convert_to_any;
+use oci_spec::runtime::LinuxResources;
+
+use crate::error::{Error, Result};
+use crate::server::Shim;
+
+/// Freezes a container's processes.
+pub(crate) async fn pause(shim: &Shim, id: &str) -> Result<()> {
+    let container = shim.container(id)?;
+    let runtime = &container.runtime;
+    runtime
+        .client()
+        .pause(id)
+        .await
+        .map_err(runtime.failure("pause"))?;
+    container.paused.store(true, Ordering::Release);
+    container.publish(TaskPaused {
+        container_id: id.to_owned(),
+        ..TaskPaused::default()
+    });
+    Ok(())
+}
+
+/// Lets a container's processes go on.
+pub(crate) async fn resume(shim: &Shim, id: &str) -> Result<()> {
+    let container = shim.container(id)?;
+    let runtime = &container.runtime;
+    runtime
+        .client()
+        .resume(id)
+        .await
+        .map_err(runtime.failure("resume"))?;
+    container.paused.store(false, Ordering::Release);
+    container.publish(TaskResumed {
+        container_id: id.to_owned(),
+        ..TaskResumed::default()
+    });
+    Ok(())
+}
+
+/// Changes a container's limits.
+pub(crate) async fn update(shim: &Shim, request: &UpdateTaskRequest) -> Result<()> {
+    let container = shim.container(&request.id)?;
+    let bytes = request.resources.as_ref().map_or(&[][..], |any| &any.value);
+    let resources: LinuxResources =
+        serde_json::from_slice(bytes).map_err(|error| Error::Request {
+            field: "resources",
+            reason: error.to_string(),
+        })?;
+    let runtime = &container.runtime;
+    let updated = runtime.client().update(&request.id, &resources).await;
+    updated.map_err(runtime.failure("update"))
+}
+
+/// Returns what a container has used.
+pub(crate) fn stats(shim: &Shim, id: &str) -> Result<StatsResponse> {
+    let container = shim.container(id)?;
+    Ok(StatsResponse {
+        stats: container.cgroup.stats().into(),
+        ..StatsResponse::default()
+    })
+}
+
+/// Returns a container's processes, with the names of the added ones.
+pub(crate) async fn pids(shim: &Shim, id: &str) -> Result<Vec<ProcessInfo>> {
+    let container = shim.container(id)?;
+    let runtime = &container.runtime;
+    let pids = runtime
+        .client()
+        .ps(id)
+        .await
+        .map_err(runtime.failure("ps"))?;
+    let added = container.added();
+    let info = |pid: usize| {
+        let pid = u32::try_from(pid).unwrap_or(0);
+        let process = added.values().find(|process| process.unsigned_pid() == pid);
+        let details = process.and_then(|process| {
+            let details = ProcessDetails {
+                exec_id: process.exec_id.clone(),
+                ..ProcessDetails::default()
+            };
+            convert_to_any(Box::new(details)).ok()
+        });
+        ProcessInfo {
+            pid,
+            info: details.into(),
+            ..ProcessInfo::default()
+        }
+    };
+    Ok(pids.into_iter().map(info).collect())
+}

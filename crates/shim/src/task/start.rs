@@ -1,0 +1,139 @@
+//! `Start`: lets a created container run, or runs an added process.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use containerd_shim::protos::events::task::{TaskExecStarted, TaskOOM, TaskStart};
+use log::debug;
+use runc::options::ExecOpts;
+
+use super::create::read_pid;
+use crate::cgroup::watch_out_of_memory;
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::process::Process;
+use crate::server::Shim;
+use crate::stdio::Wiring;
+
+const KILL: u32 = 9;
+/// How long a container may take to end after its hook has failed.
+const HOOK_END: Duration = Duration::from_secs(2);
+
+/// Starts a process and returns its number.
+pub(crate) async fn start(shim: &Shim, id: &str, exec_id: &str) -> Result<u32> {
+    let container = shim.container(id)?;
+    let process = container.process(exec_id)?;
+    let _gate = process.gate.lock().await;
+    process.check_startable()?;
+    if process.is_first() {
+        start_container(&container).await?;
+    } else {
+        start_added(shim, &container, &process).await?;
+    }
+    Ok(process.unsigned_pid())
+}
+
+async fn start_container(container: &Arc<Container>) -> Result<()> {
+    let runtime = &container.runtime;
+    // Before the start, since a short container takes the files with it.
+    let notified = container.clone();
+    tokio::spawn(watch_out_of_memory(
+        container.cgroup.clone(),
+        container.first.dead.clone(),
+        move || {
+            notified.publish(TaskOOM {
+                container_id: notified.id.clone(),
+                ..TaskOOM::default()
+            });
+        },
+    ));
+    runtime
+        .client()
+        .start(&container.id)
+        .await
+        .map_err(runtime.failure("start"))?;
+    container.first.set_started();
+    container.publish(TaskStart {
+        container_id: container.id.clone(),
+        pid: container.first.unsigned_pid(),
+        ..TaskStart::default()
+    });
+    let hook = container
+        .hook
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some((pin, listener)) = hook else {
+        return Ok(());
+    };
+    match listener.wait(&pin, container.first.dead.cancelled()).await {
+        Ok(changes) => {
+            let mut environment = container
+                .environment
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *environment = environment
+                .take()
+                .map(|environment| environment.with_changes(changes));
+            Ok(())
+        }
+        Err(error) => {
+            // It ends on its own when its hook failed, and not at all when the hook hangs.
+            let ended = container.first.dead.cancelled();
+            if tokio::time::timeout(HOOK_END, ended).await.is_err() {
+                let killed = runtime.client().kill(&container.id, KILL, None).await;
+                debug!("killing {} after its hook: {killed:?}", container.id);
+            }
+            Err(error.into())
+        }
+    }
+}
+
+async fn start_added(
+    shim: &Shim,
+    container: &Arc<Container>,
+    process: &Arc<Process>,
+) -> Result<()> {
+    let runtime = &container.runtime;
+    let spec = process.spec.as_ref().ok_or_else(|| Error::Request {
+        field: "spec",
+        reason: "it is missing".to_owned(),
+    })?;
+    let wiring = Wiring::new(&process.stdio, &container.options)?;
+    let pid_file = container.bundle.join(format!("{}.pid", process.exec_id));
+    let mut arguments = ExecOpts::new()
+        .pid_file(&pid_file)
+        .detach(true)
+        .io(wiring.driver());
+    arguments.console_socket = wiring.console().map(Path::to_owned);
+    let expectation = shim.reaper().expect();
+    runtime
+        .client()
+        .exec(&container.id, spec, Some(&arguments))
+        .await
+        .map_err(runtime.failure("exec"))?;
+    drop(arguments);
+    let pid = read_pid(&pid_file)?;
+    process.set_pid(pid);
+    process.set_started();
+    let exit = expectation.claim(pid);
+    let attached = wiring.attach(&process.stdio, &process.io()).await;
+    container.publish(TaskExecStarted {
+        container_id: container.id.clone(),
+        exec_id: process.exec_id.clone(),
+        pid: pid.unsigned_abs(),
+        ..TaskExecStarted::default()
+    });
+    container.watch(process.clone(), exit);
+    match attached {
+        Ok(terminal) => {
+            process.set_terminal(terminal);
+            Ok(())
+        }
+        Err(error) => {
+            super::kill::signal(pid, KILL).ok();
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Plays containerd to the shim.
