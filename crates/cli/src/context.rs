@@ -22,6 +22,14 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// An answer that stands still for so long does not come any more.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Returns the time as records carry it: RFC 3339 in UTC, to the second.
+#[must_use]
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}
+
 pub(crate) fn http_client() -> Outcome<reqwest::Client> {
     Ok(client_builder().read_timeout(READ_TIMEOUT).build()?)
 }

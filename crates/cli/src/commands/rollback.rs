@@ -5,7 +5,7 @@ use env_spec::generation::LivePointer;
 use env_spec::{Reference, Signed};
 use serde::Serialize;
 
-use crate::context::Context;
+use crate::context::{Context, now};
 use crate::error::{CommandError, Outcome};
 use crate::hub::TrustedHub;
 
@@ -89,7 +89,7 @@ pub(crate) async fn run(context: &Context, args: &RollbackArgs) -> Outcome {
             number,
             digest: published.pin.digest,
             sequence: live.sequence + 1,
-            time: jiff::Timestamp::now().to_string(),
+            time: now(),
         };
         hub.client
             .put_live(name, &Signed::new(&pointer, &key)?)

@@ -15,7 +15,7 @@ use env_spec::generation::{ClosurePath, Generation, LivePointer};
 use env_spec::{EnvironmentName, Reference, Signed};
 use nix_data::SecretKey;
 
-use crate::context::Context;
+use crate::context::{Context, now};
 use crate::error::{CommandError, Doing as _, Outcome};
 use crate::hub::TrustedHub;
 use crate::provide;
@@ -250,7 +250,7 @@ impl Push<'_> {
             environment: name,
             number: head.map_or(1, |head| head.number.saturating_add(1)),
             parent: head.map(|head| head.digest),
-            created: jiff::Timestamp::now().to_string(),
+            created: now(),
             author: self.context.author(),
             message: &self.order.message,
         };
@@ -279,7 +279,7 @@ impl Push<'_> {
             sequence: present
                 .map_or(0, |present| present.sequence)
                 .saturating_add(1),
-            time: jiff::Timestamp::now().to_string(),
+            time: now(),
         };
         let signed = Signed::new(&pointer, &self.key)?;
         self.hub.client.put_live(name, &signed).await.map_err(|error| {
