@@ -64,8 +64,11 @@ impl Agent {
     ) -> Result<Self, AgentError> {
         let state = settings.state.clone();
         let store = Store::open(&state.join("store"))?;
-        let presentation = BindTree::recover(&store, mounts)
-            .map_err(|source| AgentError::Present { generation: "what was presented before".to_owned(), source })?;
+        let presentation =
+            BindTree::recover(&store, mounts).map_err(|error| AgentError::Present {
+                generation: "what was presented before".to_owned(),
+                source: Box::new(error),
+            })?;
         let agent = Self {
             hub: Hub::new(&settings, http)?,
             fetches: Fetches::new(store.clone(), tasks, stop),
@@ -86,7 +89,10 @@ impl Agent {
     }
 
     /// Makes an environment ready for a container.
-    pub(crate) async fn prepare(&self, asked: &wire::PrepareRequest) -> Result<wire::PrepareResponse, AgentError> {
+    pub(crate) async fn prepare(
+        &self,
+        asked: &wire::PrepareRequest,
+    ) -> Result<wire::PrepareResponse, AgentError> {
         let begun = Instant::now();
         let wanted = Wanted::new(&asked.reference, &asked.pin, &asked.pinned_from)?;
         let mode = Mode::parse(&asked.activate_mode)?;
@@ -100,14 +106,19 @@ impl Agent {
             holds: Vec::new(),
         };
         self.hub.check_is_meant(&wanted.reference)?;
-        let access = self.check_policy(&lease.namespace, &wanted.reference.environment).await?;
+        let access = self
+            .check_policy(&lease.namespace, &wanted.reference.environment)
+            .await?;
         let ready = self.resolve(&wanted, &system, &access, &lease).await?;
         // From here until the lease is written, the collector keeps off.
         let _protection = self.store.protect(&ready.closure);
         let wait = Duration::from_millis(asked.wait_milliseconds).min(LONGEST_WAIT);
         self.have(&ready, &access, wait).await?;
         let mount_source = self.present(&ready).await?;
-        lease.holds.push(Hold { pin: ready.pin.clone(), closure: ready.id });
+        lease.holds.push(Hold {
+            pin: ready.pin.clone(),
+            closure: ready.id,
+        });
         self.leases.take(&lease)?;
         self.generations.note(ready.seen())?;
         self.store.touch_closure(ready.id);
@@ -119,11 +130,19 @@ impl Agent {
     }
 
     /// Fetches a generation without running it.
-    pub(crate) async fn prefetch(&self, reference: &str, system: &str) -> Result<(Pin, FetchOutcome), AgentError> {
+    pub(crate) async fn prefetch(
+        &self,
+        reference: &str,
+        system: &str,
+    ) -> Result<(Pin, FetchOutcome), AgentError> {
         let reference: Reference = reference.parse()?;
         let system = request::system(system)?;
         self.hub.check_is_meant(&reference)?;
-        let Verdict::Allowed { credential } = self.settings.policy.verdict_for_node(&reference.environment) else {
+        let Verdict::Allowed { credential } = self
+            .settings
+            .policy
+            .verdict_for_node(&reference.environment)
+        else {
             unreachable!("the node itself may fetch everything");
         };
         let exact = match reference.digest {
@@ -141,17 +160,27 @@ impl Agent {
     /// Ends the lease of a bundle.
     pub(crate) fn release(&self, bundle: &str) -> Result<(), AgentError> {
         let lease = self.leases.release(Path::new(bundle))?;
-        if let Some(lease) = lease.filter(|lease| lease.container.is_empty() && !self.leases.knows_sandbox(&lease.sandbox_id)) {
+        if let Some(lease) = lease.filter(|lease| {
+            lease.container.is_empty() && !self.leases.knows_sandbox(&lease.sandbox_id)
+        }) {
             self.sandboxes.forget(&lease.sandbox_id)?;
         }
         Ok(())
     }
 
     /// Checks at every start, whatever is present, that this namespace may use this environment.
-    async fn check_policy(&self, namespace: &str, environment: &EnvironmentName) -> Result<Access, AgentError> {
+    async fn check_policy(
+        &self,
+        namespace: &str,
+        environment: &EnvironmentName,
+    ) -> Result<Access, AgentError> {
         let refused = || AgentError::NotVisible {
             environment: environment.clone(),
-            namespace: if namespace.is_empty() { "(none)".to_owned() } else { namespace.to_owned() },
+            namespace: if namespace.is_empty() {
+                "(none)".to_owned()
+            } else {
+                namespace.to_owned()
+            },
             file: self.settings.file.display().to_string(),
         };
         match self.settings.policy.verdict(namespace, environment) {
@@ -182,7 +211,8 @@ impl Agent {
             Some(pin) => pin,
             None => {
                 let pin = self.look_up(reference, access).await?;
-                self.sandboxes.remember(&lease.sandbox_id, &lease.bundle, reference, pin)?
+                self.sandboxes
+                    .remember(&lease.sandbox_id, &lease.bundle, reference, pin)?
             }
         };
         self.verified(&pin.into(), system, access).await
@@ -193,12 +223,19 @@ impl Agent {
         let environment = &reference.environment;
         if reference.number.is_none() {
             let signed = self.hub.live(environment, access.as_deref()).await?;
-            return self.pointers.accept(&signed, environment, &self.settings.trusted);
+            return self
+                .pointers
+                .accept(&signed, environment, &self.settings.trusted);
         }
         let signed = self.hub.generation(reference, access.as_deref()).await?;
         let generation = believe(&signed, reference, &self.settings.trusted)?;
         self.records.write(&signed)?;
-        Ok(Pin { hub: None, environment: environment.clone(), number: generation.number, digest: signed.digest() })
+        Ok(Pin {
+            hub: None,
+            environment: environment.clone(),
+            number: generation.number,
+            digest: signed.digest(),
+        })
     }
 
     /// Returns the generation with this digest, from memory, from disk or from the hub; believed only when signed.
@@ -212,7 +249,9 @@ impl Agent {
         if let Some(ready) = self.known.get(digest, system) {
             // A digest that is known from one environment must open no other one's door.
             let same = ready.pin.environment == reference.environment
-                && reference.number.is_none_or(|number| number == ready.pin.number);
+                && reference
+                    .number
+                    .is_none_or(|number| number == ready.pin.number);
             if same {
                 return Ok(ready);
             }
@@ -220,7 +259,11 @@ impl Agent {
                 Some(number) => format!("{}:{number}", reference.environment),
                 None => reference.environment.to_string(),
             };
-            return Err(GenerationError::Foreign { found: ready.label(), wanted }.into());
+            return Err(GenerationError::Foreign {
+                found: ready.label(),
+                wanted,
+            }
+            .into());
         }
         let trusted = &self.settings.trusted;
         let generation = match self.records.read(digest) {
@@ -236,19 +279,32 @@ impl Agent {
     }
 
     /// Waits until the closure is present.
-    async fn have(&self, ready: &Arc<Ready>, access: &Access, wait: Duration) -> Result<FetchOutcome, AgentError> {
+    async fn have(
+        &self,
+        ready: &Arc<Ready>,
+        access: &Access,
+        wait: Duration,
+    ) -> Result<FetchOutcome, AgentError> {
         if self.store.has_closure(&ready.closure) {
             return Ok(FetchOutcome::default());
         }
         let wanted = fetches::Wanted {
             generation: ready.label(),
             closure: ready.closure.clone(),
-            sources: self.hub.sources(ready.pin.environment.owner(), access.as_deref())?,
+            sources: self
+                .hub
+                .sources(ready.pin.environment.owner(), access.as_deref())?,
         };
         // Who asked may be gone when the fetch ends: the closure is kept all the same, for when it comes back.
-        let (store, generations, ready) = (self.store.clone(), Arc::clone(&self.generations), Arc::clone(ready));
+        let (store, generations, ready) = (
+            self.store.clone(),
+            Arc::clone(&self.generations),
+            Arc::clone(ready),
+        );
         let after = move || {
-            let kept = store.record_closure(&ready.closure).map_err(AgentError::from);
+            let kept = store
+                .record_closure(&ready.closure)
+                .map_err(AgentError::from);
             if let Err(error) = kept.and_then(|_| generations.note(ready.seen())) {
                 tracing::warn!(error = error.line(), "a fetched generation is not noted");
             }
@@ -257,28 +313,55 @@ impl Agent {
     }
 
     async fn present(&self, ready: &Arc<Ready>) -> Result<PathBuf, AgentError> {
-        let failed = |source| AgentError::Present { generation: ready.label(), source };
-        if let Some(place) = self.presentation.presented(&self.store, ready.id).map_err(failed)? {
+        let failed = |error| AgentError::Present {
+            generation: ready.label(),
+            source: Box::new(error),
+        };
+        if let Some(place) = self
+            .presentation
+            .presented(&self.store, ready.id)
+            .map_err(failed)?
+        {
             return Ok(place);
         }
-        let (presentation, store, wanted) = (Arc::clone(&self.presentation), self.store.clone(), Arc::clone(ready));
-        let mounting = tokio::task::spawn_blocking(move || presentation.present(&store, &wanted.closure));
-        mounting.await.map_err(|_| AgentError::Stopping)?.map_err(failed)
+        let (presentation, store, wanted) = (
+            Arc::clone(&self.presentation),
+            self.store.clone(),
+            Arc::clone(ready),
+        );
+        let mounting =
+            tokio::task::spawn_blocking(move || presentation.present(&store, &wanted.closure));
+        mounting
+            .await
+            .map_err(|_| AgentError::Stopping)?
+            .map_err(failed)
     }
 
     fn answer(&self, ready: &Ready, mode: Mode, mount_source: &Path) -> wire::PrepareResponse {
-        let variable = |name: &str, value: String| wire::Variable { name: name.to_owned(), value, ..Default::default() };
+        let variable = |name: &str, value: String| wire::Variable {
+            name: name.to_owned(),
+            value,
+            ..Default::default()
+        };
         let environment = ready.environment.to_string();
         let planned = ready.plan.variables.iter();
-        let mut variables: Vec<_> = planned.map(|one| variable(&one.name, one.value.clone())).collect();
-        if !variables.iter().any(|one| one.name == activation::ENVIRONMENT) {
+        let mut variables: Vec<_> = planned
+            .map(|one| variable(&one.name, one.value.clone()))
+            .collect();
+        if !variables
+            .iter()
+            .any(|one| one.name == activation::ENVIRONMENT)
+        {
             variables.insert(0, variable(activation::ENVIRONMENT, environment.clone()));
         }
         variables.push(variable(PIN_VARIABLE, ready.pin.to_string()));
         let mut search_paths = ready.plan.search_paths.clone();
         if mode == Mode::Development {
             for (name, entries) in &ready.plan.development_paths {
-                search_paths.entry(name.clone()).or_default().extend(entries.iter().cloned());
+                search_paths
+                    .entry(name.clone())
+                    .or_default()
+                    .extend(entries.iter().cloned());
             }
         }
         let programs = ready.programs(&self.store).clone();
@@ -289,7 +372,11 @@ impl Agent {
             variables,
             search_paths: search_paths
                 .into_iter()
-                .map(|(name, entries)| wire::SearchPath { name, entries, ..Default::default() })
+                .map(|(name, entries)| wire::SearchPath {
+                    name,
+                    entries,
+                    ..Default::default()
+                })
                 .collect(),
             hook: ready.plan.hook.clone().unwrap_or_default(),
             shell: programs.shell.unwrap_or_default(),

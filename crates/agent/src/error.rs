@@ -19,26 +19,42 @@ pub(crate) enum AgentError {
     #[error(
         "the pin {pin} was made from {made_from}, but the pod asks for {reference}: the pin is stale; remove the annotation nival.dev/generation or make the pin anew"
     )]
-    StalePin { pin: String, made_from: String, reference: String },
-    #[error("{reference} is at the hub {hub}, but this node asks {configured} only; leave the hub out of the reference")]
-    OtherHub { reference: String, hub: String, configured: String },
+    StalePin {
+        pin: String,
+        made_from: String,
+        reference: String,
+    },
+    #[error(
+        "{reference} is at the hub {hub}, but this node asks {configured} only; leave the hub out of the reference"
+    )]
+    OtherHub {
+        reference: String,
+        hub: String,
+        configured: String,
+    },
     #[error(
         "environment {environment} is not visible to namespace {namespace}: no policy rule allows it there; add one to {file}"
     )]
-    NotVisible { environment: EnvironmentName, namespace: String, file: String },
+    NotVisible {
+        environment: EnvironmentName,
+        namespace: String,
+        file: String,
+    },
     #[error("{what} does not exist at the hub {hub}; check its name, or push it")]
     Unknown { what: String, hub: String },
     #[error("cannot ask the hub for {what}")]
     Hub {
         what: String,
         #[source]
-        source: ClientError,
+        source: Box<ClientError>,
     },
-    #[error("cannot tell who may see {environment}: the hub cannot be asked and was never asked before")]
+    #[error(
+        "cannot tell who may see {environment}: the hub cannot be asked and was never asked before"
+    )]
     NeverAsked {
         environment: EnvironmentName,
         #[source]
-        source: ClientError,
+        source: Box<ClientError>,
     },
     #[error("the record is not believed")]
     Signed(#[from] SignedError),
@@ -49,11 +65,21 @@ pub(crate) enum AgentError {
     #[error(
         "the live pointer of {environment} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
     )]
-    Replayed { environment: EnvironmentName, found: u64, seen: u64 },
+    Replayed {
+        environment: EnvironmentName,
+        found: u64,
+        seen: u64,
+    },
     #[error("the live pointer is of {found}, not of {wanted}")]
-    ForeignPointer { found: EnvironmentName, wanted: EnvironmentName },
+    ForeignPointer {
+        found: EnvironmentName,
+        wanted: EnvironmentName,
+    },
     #[error("fetching {generation}: {}", progress_text(progress))]
-    Fetching { generation: String, progress: ProgressView },
+    Fetching {
+        generation: String,
+        progress: ProgressView,
+    },
     #[error("{generation} cannot be had")]
     Fetch {
         generation: String,
@@ -64,7 +90,7 @@ pub(crate) enum AgentError {
     Present {
         generation: String,
         #[source]
-        source: PresentError,
+        source: Box<PresentError>,
     },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -154,7 +180,9 @@ fn client_code(error: &ClientError) -> Code {
 fn fetch_code(error: &FetchError) -> Code {
     match error {
         FetchError::Source { source, .. } if source.is_corrupt() => Code::DATA_LOSS,
-        FetchError::Source { .. } | FetchError::NoSource { .. } | FetchError::Interrupted => Code::UNAVAILABLE,
+        FetchError::Source { .. } | FetchError::NoSource { .. } | FetchError::Interrupted => {
+            Code::UNAVAILABLE
+        }
         FetchError::DiskFull { .. } => Code::RESOURCE_EXHAUSTED,
         FetchError::Place { .. } | FetchError::Publish { .. } => Code::INTERNAL,
     }
@@ -165,7 +193,11 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = error
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         // Some libraries repeat the cause in their own text.
         if !parts.last().is_some_and(|last| last.ends_with(&text)) {
             parts.push(text);
@@ -176,8 +208,18 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
 }
 
 fn progress_text(progress: &ProgressView) -> String {
-    let ProgressView { paths_total, paths_done, bytes_total, bytes_done, .. } = *progress;
-    let (unit, divisor) = if bytes_total >= 1_000_000_000 { ("GB", 1e9) } else { ("MB", 1e6) };
+    let ProgressView {
+        paths_total,
+        paths_done,
+        bytes_total,
+        bytes_done,
+        ..
+    } = *progress;
+    let (unit, divisor) = if bytes_total >= 1_000_000_000 {
+        ("GB", 1e9)
+    } else {
+        ("MB", 1e6)
+    };
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let shown = |bytes: u64| bytes as f64 / divisor;
     format!(
@@ -200,16 +242,28 @@ mod tests {
             bytes_done: 3_100_000_000,
             downloaded: 0,
         };
-        let error = AgentError::Fetching { generation: "acme/api:12".to_owned(), progress };
-        assert_eq!(error.line(), "fetching acme/api:12: 3.1 of 5.0 GB (12 of 30 store paths); it goes on");
+        let error = AgentError::Fetching {
+            generation: "acme/api:12".to_owned(),
+            progress,
+        };
+        assert_eq!(
+            error.line(),
+            "fetching acme/api:12: 3.1 of 5.0 GB (12 of 30 store paths); it goes on"
+        );
         assert_eq!(error.code(), Code::UNAVAILABLE);
     }
 
     #[test]
     fn a_chain_is_one_line_with_the_cause_first() {
         let source = io::Error::new(io::ErrorKind::NotFound, "first\nsecond");
-        let error = AgentError::Credential { name: "acme".to_owned(), source };
-        assert_eq!(error.line(), "the credential acme cannot be read: first second");
+        let error = AgentError::Credential {
+            name: "acme".to_owned(),
+            source,
+        };
+        assert_eq!(
+            error.line(),
+            "the credential acme cannot be read: first second"
+        );
     }
 
     #[test]
@@ -220,8 +274,15 @@ mod tests {
             available: 1,
             needed: 2,
         });
-        let error = AgentError::Fetch { generation: "acme/api:1".to_owned(), source };
+        let error = AgentError::Fetch {
+            generation: "acme/api:1".to_owned(),
+            source,
+        };
         assert_eq!(error.code(), Code::RESOURCE_EXHAUSTED);
-        assert!(error.line().ends_with("run `nival-agent collect`"), "{}", error.line());
+        assert!(
+            error.line().ends_with("run `nival-agent collect`"),
+            "{}",
+            error.line()
+        );
     }
 }

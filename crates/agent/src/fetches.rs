@@ -44,7 +44,13 @@ pub(crate) struct Wanted {
 
 impl Fetches {
     pub(crate) fn new(store: Store, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { store, running: Arc::default(), tasks, stop, bytes: Arc::default() }
+        Self {
+            store,
+            running: Arc::default(),
+            tasks,
+            stop,
+            bytes: Arc::default(),
+        }
     }
 
     /// Waits until a closure is present, fetching it unless somebody does already, at most for this long.
@@ -65,11 +71,17 @@ impl Fetches {
             Ok(Err(_)) => return Err(AgentError::Stopping),
             Err(_) => {
                 let (generation, progress) = (fetch.generation.clone(), fetch.progress.view());
-                return Err(AgentError::Fetching { generation, progress });
+                return Err(AgentError::Fetching {
+                    generation,
+                    progress,
+                });
             }
         };
         let outcome = outcome.expect("waited for until it is there");
-        outcome.map_err(|source| AgentError::Fetch { generation: fetch.generation.clone(), source })
+        outcome.map_err(|source| AgentError::Fetch {
+            generation: fetch.generation.clone(),
+            source,
+        })
     }
 
     /// Returns the fetches that are under way.
@@ -79,7 +91,11 @@ impl Fetches {
 
     /// Returns how many bytes came from sources since the start.
     pub(crate) fn bytes(&self) -> u64 {
-        let running: u64 = self.lock().values().map(|fetch| fetch.progress.view().downloaded).sum();
+        let running: u64 = self
+            .lock()
+            .values()
+            .map(|fetch| fetch.progress.view().downloaded)
+            .sum();
         self.bytes.load(Ordering::Relaxed) + running
     }
 
@@ -91,7 +107,11 @@ impl Fetches {
         }
         let (sender, done) = watch::channel(None);
         let progress = Arc::new(Progress::default());
-        let fetch = Arc::new(Fetch { generation: wanted.generation, progress: Arc::clone(&progress), done });
+        let fetch = Arc::new(Fetch {
+            generation: wanted.generation,
+            progress: Arc::clone(&progress),
+            done,
+        });
         running.insert(id, Arc::clone(&fetch));
         drop(running);
         let (store, stop) = (self.store.clone(), self.stop.clone());

@@ -37,8 +37,13 @@ impl Generations {
     pub(crate) fn recover(folder: PathBuf) -> Result<Self, AgentError> {
         let notes = Notes::open(folder, Lasting::Always)?;
         let lists = notes.all::<Vec<Seen>>()?.into_iter();
-        let seen = lists.filter_map(|(_, list)| Some((list.first()?.pin.environment.clone(), list))).collect();
-        Ok(Self { notes, seen: Mutex::new(seen) })
+        let seen = lists
+            .filter_map(|(_, list)| Some((list.first()?.pin.environment.clone(), list)))
+            .collect();
+        Ok(Self {
+            notes,
+            seen: Mutex::new(seen),
+        })
     }
 
     /// Puts a generation in front of the others of its environment.
@@ -60,7 +65,10 @@ impl Generations {
     pub(crate) fn roots(&self, keep: usize, pins: &[Pin]) -> BTreeSet<ClosureId> {
         let seen = self.seen();
         let newest = seen.values().flat_map(|list| list.iter().take(keep));
-        let pinned = seen.values().flatten().filter(|one| pins.contains(&one.pin));
+        let pinned = seen
+            .values()
+            .flatten()
+            .filter(|one| pins.contains(&one.pin));
         newest.chain(pinned).map(|one| one.closure).collect()
     }
 
@@ -98,9 +106,20 @@ mod tests {
     use super::*;
 
     fn seen(environment: &str, number: u64) -> Seen {
-        let closure = Digest::of(format!("{environment}{number}").as_bytes()).hex().parse().unwrap();
-        let pin = format!("{environment}:{number}@{}", Digest::of(b"")).parse().unwrap();
-        Seen { pin, closure, environment: "/nix/store/x".to_owned(), paths: 1, nar_bytes: 1 }
+        let closure = Digest::of(format!("{environment}{number}").as_bytes())
+            .hex()
+            .parse()
+            .unwrap();
+        let pin = format!("{environment}:{number}@{}", Digest::of(b""))
+            .parse()
+            .unwrap();
+        Seen {
+            pin,
+            closure,
+            environment: "/nix/store/x".to_owned(),
+            paths: 1,
+            nar_bytes: 1,
+        }
     }
 
     #[test]
@@ -115,9 +134,22 @@ mod tests {
         // Used again: now the latest.
         generations.note(seen("acme/api", 1)).unwrap();
         let roots = open().roots(2, &[seen("acme/api", 2).pin]);
-        let wanted = [("acme/api", 1), ("acme/api", 4), ("acme/api", 2), ("acme/web", 1)];
-        assert_eq!(roots, wanted.iter().map(|(name, number)| seen(name, *number).closure).collect());
-        generations.sweep(|closure| closure == seen("acme/api", 4).closure).unwrap();
+        let wanted = [
+            ("acme/api", 1),
+            ("acme/api", 4),
+            ("acme/api", 2),
+            ("acme/web", 1),
+        ];
+        assert_eq!(
+            roots,
+            wanted
+                .iter()
+                .map(|(name, number)| seen(name, *number).closure)
+                .collect()
+        );
+        generations
+            .sweep(|closure| closure == seen("acme/api", 4).closure)
+            .unwrap();
         assert_eq!(open().all(), [seen("acme/api", 4)]);
     }
 }

@@ -16,20 +16,37 @@ const EVERY: Duration = Duration::from_secs(30);
 
 impl Agent {
     /// Removes what no lease, no recent generation and no pin needs, until `enough` bytes are free again.
-    pub(crate) async fn collect(self: &Arc<Self>, enough: u64, dry_run: bool) -> Result<Collected, AgentError> {
+    pub(crate) async fn collect(
+        self: &Arc<Self>,
+        enough: u64,
+        dry_run: bool,
+    ) -> Result<Collected, AgentError> {
         let _turn = self.collecting.lock().await;
         self.sweep()?;
         let mut roots = self.leases.closures();
-        roots.extend(self.generations.roots(self.settings.keep_generations, &self.settings.keep));
-        let plan = CollectPlan { roots, enough, dry_run };
+        roots.extend(
+            self.generations
+                .roots(self.settings.keep_generations, &self.settings.keep),
+        );
+        let plan = CollectPlan {
+            roots,
+            enough,
+            dry_run,
+        };
         let agent = Arc::clone(self);
-        let job = tokio::task::spawn_blocking(move || collect(&agent.store, &*agent.presentation, &plan));
+        let job =
+            tokio::task::spawn_blocking(move || collect(&agent.store, &*agent.presentation, &plan));
         let collected = job.await.map_err(|_| AgentError::Stopping)??;
         if !dry_run {
             let there: BTreeSet<_> = self.store.closures()?.into_iter().collect();
             self.generations.sweep(|closure| there.contains(&closure))?;
             self.records.keep_only(&self.digests_in_use())?;
-            tracing::info!(closures = collected.closures, paths = collected.paths, bytes = collected.bytes, "collected");
+            tracing::info!(
+                closures = collected.closures,
+                paths = collected.paths,
+                bytes = collected.bytes,
+                "collected"
+            );
         }
         Ok(collected)
     }
@@ -41,14 +58,24 @@ impl Agent {
     }
 
     fn digests_in_use(&self) -> BTreeSet<Digest> {
-        let leased = self.leases.all().into_iter().flat_map(|lease| lease.holds).map(|hold| hold.pin.digest);
+        let leased = self
+            .leases
+            .all()
+            .into_iter()
+            .flat_map(|lease| lease.holds)
+            .map(|hold| hold.pin.digest);
         let seen = self.generations.all().into_iter().map(|one| one.pin.digest);
-        leased.chain(seen).chain(self.settings.keep.iter().map(|pin| pin.digest)).collect()
+        leased
+            .chain(seen)
+            .chain(self.settings.keep.iter().map(|pin| pin.digest))
+            .collect()
     }
 
     /// Returns how many bytes are to be freed, by the disk's watermarks.
     fn excess(&self) -> u64 {
-        let Ok(disk) = rustix::fs::statvfs(self.store.root()) else { return 0 };
+        let Ok(disk) = rustix::fs::statvfs(self.store.root()) else {
+            return 0;
+        };
         // As df counts: what root alone may use is not there.
         let used = disk.f_blocks.saturating_sub(disk.f_bfree);
         let total = used + disk.f_bavail;
@@ -57,7 +84,8 @@ impl Agent {
         if used <= mark(watermarks.high) {
             return 0;
         }
-        used.saturating_sub(mark(watermarks.low)).saturating_mul(disk.f_frsize)
+        used.saturating_sub(mark(watermarks.low))
+            .saturating_mul(disk.f_frsize)
     }
 }
 

@@ -63,8 +63,13 @@ impl Hub {
 
     /// Refuses references to other hubs: the node asks, with its credentials, only where its configuration says.
     pub(crate) fn check_is_meant(&self, reference: &Reference) -> Result<(), AgentError> {
-        let Some(hub) = &reference.hub else { return Ok(()) };
-        let own = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
+        let Some(hub) = &reference.hub else {
+            return Ok(());
+        };
+        let own = self
+            .address
+            .split_once("://")
+            .map_or(self.address.as_str(), |(_, rest)| rest);
         if own.trim_end_matches('/') == hub {
             return Ok(());
         }
@@ -76,14 +81,20 @@ impl Hub {
     }
 
     /// Tells whether everybody may see an environment. While the hub is down, its last answer counts.
-    pub(crate) async fn is_public(&self, environment: &EnvironmentName) -> Result<bool, AgentError> {
+    pub(crate) async fn is_public(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Result<bool, AgentError> {
         if let Some((when, public)) = self.remembered(environment)
             && when.elapsed() < FRESH
         {
             return Ok(public);
         }
         let name = Digest::of(environment.to_string().as_bytes()).hex();
-        let last = self.notes.read::<LastAnswer>(&name).filter(|last| last.environment == *environment);
+        let last = self
+            .notes
+            .read::<LastAnswer>(&name)
+            .filter(|last| last.environment == *environment);
         let client = self.client(None)?;
         let question = client.environment(environment);
         let answer = match &last {
@@ -94,7 +105,13 @@ impl Hub {
             (Some(Ok(answer)), last) => {
                 let public = answer.visibility == Visibility::Public;
                 if last.is_none_or(|last| last.public != public) {
-                    self.notes.write(&name, &LastAnswer { environment: environment.clone(), public })?;
+                    self.notes.write(
+                        &name,
+                        &LastAnswer {
+                            environment: environment.clone(),
+                            public,
+                        },
+                    )?;
                 }
                 public
             }
@@ -107,8 +124,12 @@ impl Hub {
                 tracing::info!(%environment, "the hub does not answer: its last word on who may see the environment counts");
                 last.public
             }
-            (Some(Err(source)), None) => {
-                return Err(AgentError::NeverAsked { environment: environment.clone(), source });
+            (Some(Err(error)), None) => {
+                let (environment, source) = (environment.clone(), Box::new(error));
+                return Err(AgentError::NeverAsked {
+                    environment,
+                    source,
+                });
             }
             (None, None) => unreachable!("without an older answer there is no deadline"),
         };
@@ -136,11 +157,16 @@ impl Hub {
     }
 
     /// Returns the binary caches for an owner's environments, in the order in which to ask them.
-    pub(crate) fn sources(&self, owner: &str, credential: Option<&str>) -> Result<Vec<Source>, AgentError> {
+    pub(crate) fn sources(
+        &self,
+        owner: &str,
+        credential: Option<&str>,
+    ) -> Result<Vec<Source>, AgentError> {
         let own = self.client(credential)?.cache_url(owner);
         let mut sources = Vec::new();
         let source = |address: &str, token| {
-            Source::new(address, token, &self.http).map_err(|error| AgentError::Request(error.to_string()))
+            Source::new(address, token, &self.http)
+                .map_err(|error| AgentError::Request(error.to_string()))
         };
         for one in self.substituters.iter().filter(|one| one.before_hub) {
             sources.push(source(&one.url, self.token(one.credential.as_deref())?)?);
@@ -153,7 +179,11 @@ impl Hub {
     }
 
     fn remembered(&self, environment: &EnvironmentName) -> Option<(Instant, bool)> {
-        self.visible.lock().unwrap_or_else(PoisonError::into_inner).get(environment).copied()
+        self.visible
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(environment)
+            .copied()
     }
 
     fn client(&self, credential: Option<&str>) -> Result<HubClient, AgentError> {
@@ -163,20 +193,31 @@ impl Hub {
 
     /// Tokens are read when they are needed: they are renewed in place.
     fn token(&self, credential: Option<&str>) -> Result<Option<String>, AgentError> {
-        let Some(name) = credential else { return Ok(None) };
+        let Some(name) = credential else {
+            return Ok(None);
+        };
         let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "it is not configured");
         let token = match self.credentials.get(name) {
             Some(file) => host::fs::read_bounded(file, LARGEST_TOKEN),
             None => Err(unknown()),
         };
-        let token = token.map_err(|source| AgentError::Credential { name: name.to_owned(), source })?;
+        let token = token.map_err(|source| AgentError::Credential {
+            name: name.to_owned(),
+            source,
+        })?;
         Ok(Some(String::from_utf8_lossy(&token).trim().to_owned()))
     }
 
     fn failed(&self, what: String, source: ClientError) -> AgentError {
         match source.code() {
-            Some(api::hub::error::ErrorCode::NotFound) => AgentError::Unknown { what, hub: self.address.clone() },
-            _ => AgentError::Hub { what, source },
+            Some(api::hub::error::ErrorCode::NotFound) => AgentError::Unknown {
+                what,
+                hub: self.address.clone(),
+            },
+            _ => AgentError::Hub {
+                what,
+                source: Box::new(source),
+            },
         }
     }
 }

@@ -44,8 +44,15 @@ impl Leases {
     /// Reads the leases that are on disk; those whose bundle is gone end here.
     pub(crate) fn recover(folder: PathBuf) -> Result<Self, AgentError> {
         let notes = Notes::open(folder, Lasting::WhileUp)?;
-        let held = notes.all::<Lease>()?.into_iter().map(|(_, lease)| (lease.bundle.clone(), lease)).collect();
-        let leases = Self { notes, held: Mutex::new(held) };
+        let held = notes
+            .all::<Lease>()?
+            .into_iter()
+            .map(|(_, lease)| (lease.bundle.clone(), lease))
+            .collect();
+        let leases = Self {
+            notes,
+            held: Mutex::new(held),
+        };
         leases.sweep()?;
         Ok(leases)
     }
@@ -53,7 +60,10 @@ impl Leases {
     /// Adds to the lease of a bundle.
     pub(crate) fn take(&self, wanted: &Lease) -> Result<(), AgentError> {
         let mut held = self.held();
-        let lease = held.entry(wanted.bundle.clone()).or_insert_with(|| Lease { holds: Vec::new(), ..wanted.clone() });
+        let lease = held.entry(wanted.bundle.clone()).or_insert_with(|| Lease {
+            holds: Vec::new(),
+            ..wanted.clone()
+        });
         let before = lease.holds.len();
         for hold in &wanted.holds {
             if !lease.holds.contains(hold) {
@@ -68,14 +78,21 @@ impl Leases {
 
     /// Ends the lease of a bundle and returns it; one that is unknown is no error.
     pub(crate) fn release(&self, bundle: &std::path::Path) -> Result<Option<Lease>, AgentError> {
-        let Some(lease) = self.held().remove(bundle) else { return Ok(None) };
+        let Some(lease) = self.held().remove(bundle) else {
+            return Ok(None);
+        };
         self.notes.remove(&name_of(&lease))?;
         Ok(Some(lease))
     }
 
     /// Ends the leases whose bundle is gone, so that a lost release leaks nothing.
     pub(crate) fn sweep(&self) -> Result<(), AgentError> {
-        let gone: Vec<PathBuf> = self.held().keys().filter(|bundle| !bundle.exists()).cloned().collect();
+        let gone: Vec<PathBuf> = self
+            .held()
+            .keys()
+            .filter(|bundle| !bundle.exists())
+            .cloned()
+            .collect();
         for bundle in gone {
             tracing::debug!(bundle = %bundle.display(), "the bundle is gone: its lease ends");
             self.release(&bundle)?;
@@ -92,11 +109,16 @@ impl Leases {
     }
 
     pub(crate) fn closures(&self) -> BTreeSet<ClosureId> {
-        self.held().values().flat_map(|lease| lease.holds.iter().map(|hold| hold.closure)).collect()
+        self.held()
+            .values()
+            .flat_map(|lease| lease.holds.iter().map(|hold| hold.closure))
+            .collect()
     }
 
     pub(crate) fn knows_sandbox(&self, sandbox_id: &str) -> bool {
-        self.held().values().any(|lease| lease.sandbox_id == sandbox_id)
+        self.held()
+            .values()
+            .any(|lease| lease.sandbox_id == sandbox_id)
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Lease>> {
@@ -113,7 +135,9 @@ mod tests {
     use super::*;
 
     fn lease(bundle: &std::path::Path, closure: &str) -> Lease {
-        let pin = format!("acme/api:1@{}", Digest::of(closure.as_bytes())).parse().unwrap();
+        let pin = format!("acme/api:1@{}", Digest::of(closure.as_bytes()))
+            .parse()
+            .unwrap();
         let closure = Digest::of(closure.as_bytes()).hex().parse().unwrap();
         Lease {
             bundle: bundle.to_owned(),

@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 
 /// Warm starts take a millisecond, cold ones up to minutes.
-const BUCKETS: [f64; 12] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+const BUCKETS: [f64; 12] = [
+    0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0,
+];
 
 /// How an answer ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,26 +55,49 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("nival_agent");
         let requests = Family::default();
-        registry.register("requests", "Requests of shims and people, by how they ended", requests.clone());
+        registry.register(
+            "requests",
+            "Requests of shims and people, by how they ended",
+            requests.clone(),
+        );
         let prepare_seconds = Histogram::new(BUCKETS);
-        registry.register_with_unit("prepare", "Time until an environment was ready", Unit::Seconds, prepare_seconds.clone());
+        registry.register_with_unit(
+            "prepare",
+            "Time until an environment was ready",
+            Unit::Seconds,
+            prepare_seconds.clone(),
+        );
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let fetched = gauge("fetched_bytes", "Bytes read from binary caches since the start");
+        let fetched = gauge(
+            "fetched_bytes",
+            "Bytes read from binary caches since the start",
+        );
         let store_paths = gauge("store_paths", "Store paths that are present");
         let store_bytes = gauge("store_nar_bytes", "The sum of their NAR sizes");
         let leases = gauge("leases", "Containers and sandboxes that use an environment");
         let fetches = gauge("fetches", "Fetches that are under way");
-        Self { registry, requests, prepare_seconds, fetched, store_paths, store_bytes, leases, fetches }
+        Self {
+            registry,
+            requests,
+            prepare_seconds,
+            fetched,
+            store_paths,
+            store_bytes,
+            leases,
+            fetches,
+        }
     }
 }
 
 impl Metrics {
     pub(crate) fn count(&self, method: &'static str, outcome: &'static str) {
-        self.requests.get_or_create(&Outcome { method, outcome }).inc();
+        self.requests
+            .get_or_create(&Outcome { method, outcome })
+            .inc();
     }
 
     pub(crate) fn prepared(&self, elapsed: Duration) {
@@ -86,7 +111,8 @@ impl Metrics {
         self.store_paths.set(number(paths));
         self.store_bytes.set(number(bytes));
         self.leases.set(number(agent.leases.count() as u64));
-        self.fetches.set(number(agent.fetches.running().len() as u64));
+        self.fetches
+            .set(number(agent.fetches.running().len() as u64));
         let mut page = String::new();
         encode(&mut page, &self.registry)?;
         Ok(page)
@@ -94,13 +120,19 @@ impl Metrics {
 }
 
 /// Serves metrics and probes until told to stop.
-pub(crate) async fn serve(agent: Arc<Agent>, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    agent: Arc<Agent>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .with_state(agent);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 async fn metrics(State(agent): State<Arc<Agent>>) -> Response {

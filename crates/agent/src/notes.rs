@@ -59,7 +59,9 @@ impl Notes {
     /// Removes a note; one that is not there is no error.
     pub(crate) fn remove(&self, name: &str) -> Result<(), AgentError> {
         match fs::remove_file(self.file(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove a note", error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove a note", error))
+            }
             _ => Ok(()),
         }
     }
@@ -67,9 +69,16 @@ impl Notes {
     /// Returns all notes with their names, without damaged ones.
     pub(crate) fn all<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, AgentError> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(|source| failed("read its notes", source))? {
-            let path = entry.map_err(|source| failed("read its notes", source))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
+        for entry in
+            fs::read_dir(&self.folder).map_err(|source| failed("read its notes", source))?
+        {
+            let path = entry
+                .map_err(|source| failed("read its notes", source))?
+                .path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_suffix(".json"));
             if let (Some(name), Some(note)) = (name, read(&path)) {
                 found.push((name.to_owned(), note));
             }
@@ -85,10 +94,15 @@ impl Notes {
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let bytes = host::fs::read_bounded(path, LARGEST).ok()?;
     serde_json::from_slice(&bytes)
-        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a damaged note is ignored"))
+        .inspect_err(
+            |error| tracing::warn!(path = %path.display(), %error, "a damaged note is ignored"),
+        )
         .ok()
 }
 
 fn failed(what: &str, source: io::Error) -> AgentError {
-    AgentError::State { what: what.to_owned(), source }
+    AgentError::State {
+        what: what.to_owned(),
+        source,
+    }
 }

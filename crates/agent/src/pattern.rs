@@ -15,11 +15,17 @@ impl Pattern {
         let [first, middle @ .., last] = &self.0[..] else {
             return self.0.first().is_some_and(|only| only == text);
         };
-        let Some(rest) = text.strip_prefix(first.as_str()) else { return false };
-        let Some(mut rest) = rest.strip_suffix(last.as_str()) else { return false };
+        let Some(rest) = text.strip_prefix(first.as_str()) else {
+            return false;
+        };
+        let Some(mut rest) = rest.strip_suffix(last.as_str()) else {
+            return false;
+        };
         // The earliest place for each piece leaves the most for the next.
         for piece in middle {
-            let Some(place) = rest.find(piece.as_str()) else { return false };
+            let Some(place) = rest.find(piece.as_str()) else {
+                return false;
+            };
             rest = &rest[place + piece.len()..];
         }
         true

@@ -27,7 +27,10 @@ pub(crate) struct Pointers {
 
 impl Pointers {
     pub(crate) fn open(folder: PathBuf) -> Result<Self, AgentError> {
-        Ok(Self { notes: Notes::open(folder, Lasting::Always)?, writing: Mutex::new(()) })
+        Ok(Self {
+            notes: Notes::open(folder, Lasting::Always)?,
+            writing: Mutex::new(()),
+        })
     }
 
     /// Believes a pointer if a trusted key signed it, it is of this environment, and no newer one was seen.
@@ -45,13 +48,26 @@ impl Pointers {
         }
         let name = Digest::of(environment.to_string().as_bytes()).hex();
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = self.notes.read::<Highest>(&name).map_or(0, |highest| highest.sequence);
+        let seen = self
+            .notes
+            .read::<Highest>(&name)
+            .map_or(0, |highest| highest.sequence);
         if pointer.sequence < seen {
             let environment = environment.clone();
-            return Err(AgentError::Replayed { environment, found: pointer.sequence, seen });
+            return Err(AgentError::Replayed {
+                environment,
+                found: pointer.sequence,
+                seen,
+            });
         }
         if pointer.sequence > seen {
-            self.notes.write(&name, &Highest { environment: environment.clone(), sequence: pointer.sequence })?;
+            self.notes.write(
+                &name,
+                &Highest {
+                    environment: environment.clone(),
+                    sequence: pointer.sequence,
+                },
+            )?;
         }
         Ok(pointer.pin())
     }
@@ -81,13 +97,32 @@ mod tests {
             Signed::new(&pointer, &key).unwrap()
         };
         let open = || Pointers::open(folder.path().join("pointers")).unwrap();
-        open().accept(&pointer(5, &environment), &environment, &trusted).unwrap();
-        open().accept(&pointer(5, &environment), &environment, &trusted).unwrap();
-        let error = open().accept(&pointer(4, &environment), &environment, &trusted).unwrap_err();
-        assert!(error.to_string().contains("is a replay: it has sequence 4, and 5 was seen"), "{error}");
+        open()
+            .accept(&pointer(5, &environment), &environment, &trusted)
+            .unwrap();
+        open()
+            .accept(&pointer(5, &environment), &environment, &trusted)
+            .unwrap();
+        let error = open()
+            .accept(&pointer(4, &environment), &environment, &trusted)
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("is a replay: it has sequence 4, and 5 was seen"),
+            "{error}"
+        );
         let other: EnvironmentName = "acme/web".parse().unwrap();
-        assert!(open().accept(&pointer(4, &other), &other, &trusted).is_ok(), "sequences are per environment");
-        let error = open().accept(&pointer(9, &other), &environment, &trusted).unwrap_err();
-        assert!(matches!(error, AgentError::ForeignPointer { .. }), "{error}");
+        assert!(
+            open().accept(&pointer(4, &other), &other, &trusted).is_ok(),
+            "sequences are per environment"
+        );
+        let error = open()
+            .accept(&pointer(9, &other), &environment, &trusted)
+            .unwrap_err();
+        assert!(
+            matches!(error, AgentError::ForeignPointer { .. }),
+            "{error}"
+        );
     }
 }

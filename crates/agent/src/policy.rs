@@ -34,7 +34,10 @@ pub(crate) enum Verdict {
 impl Policy {
     /// Decides for a namespace.
     pub(crate) fn verdict(&self, namespace: &str, environment: &EnvironmentName) -> Verdict {
-        let fitting = self.rules.iter().filter(|rule| rule.names(environment) && rule.lets(namespace));
+        let fitting = self
+            .rules
+            .iter()
+            .filter(|rule| rule.names(environment) && rule.lets(namespace));
         self.best(fitting)
     }
 
@@ -51,7 +54,9 @@ impl Policy {
         let mut found = None;
         for rule in fitting {
             if rule.credential.is_some() {
-                return Verdict::Allowed { credential: rule.credential.clone() };
+                return Verdict::Allowed {
+                    credential: rule.credential.clone(),
+                };
             }
             found = Some(Verdict::Allowed { credential: None });
         }
@@ -69,7 +74,9 @@ impl Rule {
     }
 
     fn lets(&self, namespace: &str) -> bool {
-        self.namespaces.iter().any(|pattern| pattern.fits(namespace))
+        self.namespaces
+            .iter()
+            .any(|pattern| pattern.fits(namespace))
     }
 }
 
@@ -87,16 +94,30 @@ mod tests {
 
     #[test]
     fn the_rule_with_a_credential_wins_and_other_namespaces_get_none_of_it() {
-        let rules = vec![rule("*", "acme/web", None), rule("team-*", "acme/*", Some("acme"))];
-        let policy = Policy { default: DefaultPolicy::AllowPublic, rules };
+        let rules = vec![
+            rule("*", "acme/web", None),
+            rule("team-*", "acme/*", Some("acme")),
+        ];
+        let policy = Policy {
+            default: DefaultPolicy::AllowPublic,
+            rules,
+        };
         let (api, web) = ("acme/api".parse().unwrap(), "acme/web".parse().unwrap());
-        let with = |name: &str| Verdict::Allowed { credential: Some(name.to_owned()) };
+        let with = |name: &str| Verdict::Allowed {
+            credential: Some(name.to_owned()),
+        };
         assert_eq!(policy.verdict("team-a", &api), with("acme"));
         assert_eq!(policy.verdict("team-a", &web), with("acme"));
-        assert_eq!(policy.verdict("strangers", &web), Verdict::Allowed { credential: None });
+        assert_eq!(
+            policy.verdict("strangers", &web),
+            Verdict::Allowed { credential: None }
+        );
         assert_eq!(policy.verdict("strangers", &api), Verdict::IfPublic);
         assert_eq!(policy.verdict_for_node(&api), with("acme"));
-        let strict = Policy { default: DefaultPolicy::Deny, ..policy };
+        let strict = Policy {
+            default: DefaultPolicy::Deny,
+            ..policy
+        };
         assert_eq!(strict.verdict("strangers", &api), Verdict::Denied);
     }
 }

@@ -43,13 +43,31 @@ pub(crate) struct Programs {
 pub(crate) struct Known(Mutex<Vec<Arc<Ready>>>);
 
 impl Ready {
-    pub(crate) fn new(mut generation: Generation, digest: Digest, system: &System) -> Result<Self, AgentError> {
+    pub(crate) fn new(
+        mut generation: Generation,
+        digest: Digest,
+        system: &System,
+    ) -> Result<Self, AgentError> {
         generation.system(system)?;
-        let pin = Pin { hub: None, environment: generation.environment.clone(), number: generation.number, digest };
-        let one = generation.systems.remove(system).expect("it was just found");
+        let pin = Pin {
+            hub: None,
+            environment: generation.environment.clone(),
+            number: generation.number,
+            digest,
+        };
+        let one = generation
+            .systems
+            .remove(system)
+            .expect("it was just found");
         let nar_bytes = one.nar_bytes();
-        let closure: Vec<ClosurePath> =
-            one.closure.into_iter().map(|path| ClosurePath { references: Vec::new(), ..path }).collect();
+        let closure: Vec<ClosurePath> = one
+            .closure
+            .into_iter()
+            .map(|path| ClosurePath {
+                references: Vec::new(),
+                ..path
+            })
+            .collect();
         Ok(Self {
             pin,
             system: system.clone(),
@@ -81,10 +99,17 @@ impl Ready {
     pub(crate) fn programs(&self, store: &Store) -> &Programs {
         self.programs.get_or_init(|| {
             let first = |names: &[&str]| {
-                let paths = names.iter().map(|name| format!("{}/bin/{name}", self.environment));
-                paths.into_iter().find(|path| is_program(store, &self.closure, Path::new(path)))
+                let paths = names
+                    .iter()
+                    .map(|name| format!("{}/bin/{name}", self.environment));
+                paths
+                    .into_iter()
+                    .find(|path| is_program(store, &self.closure, Path::new(path)))
             };
-            Programs { shell: first(&["sh", "bash"]), env: first(&["env"]) }
+            Programs {
+                shell: first(&["sh", "bash"]),
+                env: first(&["env"]),
+            }
         })
     }
 }
@@ -92,7 +117,9 @@ impl Ready {
 impl Known {
     pub(crate) fn get(&self, digest: Digest, system: &System) -> Option<Arc<Ready>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = known.iter().position(|one| one.pin.digest == digest && one.system == *system)?;
+        let position = known
+            .iter()
+            .position(|one| one.pin.digest == digest && one.system == *system)?;
         let found = known.remove(position);
         known.insert(0, Arc::clone(&found));
         Some(found)
@@ -112,8 +139,11 @@ impl Known {
 /// Symlinks are followed by hand: on the node they would lead to the node's own files.
 fn is_program(store: &Store, closure: &[ClosurePath], path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    let Some(place) = resolve(store, closure, path) else { return false };
-    fs_err::symlink_metadata(place).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    let Some(place) = resolve(store, closure, path) else {
+        return false;
+    };
+    fs_err::symlink_metadata(place)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// Returns where on the node a path of the container ends, with no symlink left in it.
@@ -129,7 +159,9 @@ fn resolve(store: &Store, closure: &[ClosurePath], path: &Path) -> Option<PathBu
             continue;
         }
         inside.push(&name);
-        let Some(place) = on_node(store, closure, &inside) else { continue };
+        let Some(place) = on_node(store, closure, &inside) else {
+            continue;
+        };
         let metadata = fs_err::symlink_metadata(&place).ok()?;
         if metadata.is_symlink() {
             links += 1;
@@ -148,11 +180,14 @@ fn resolve(store: &Store, closure: &[ClosurePath], path: &Path) -> Option<PathBu
 }
 
 fn components(path: &Path) -> Vec<std::ffi::OsString> {
-    let names = path.components().rev().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    });
+    let names = path
+        .components()
+        .rev()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        });
     names.collect()
 }
 
@@ -162,5 +197,9 @@ fn on_node(store: &Store, closure: &[ClosurePath], inside: &Path) -> Option<Path
     let index = closure.binary_search_by(|one| one.path.cmp(&path)).ok()?;
     let place = store.place_of(&Key::of(&closure[index]));
     let rest = rest.trim_start_matches('/');
-    Some(if rest.is_empty() { place } else { place.join(rest) })
+    Some(if rest.is_empty() {
+        place
+    } else {
+        place.join(rest)
+    })
 }

@@ -32,18 +32,29 @@ impl Records {
     }
 
     pub(crate) fn write(&self, signed: &Signed) -> Result<(), AgentError> {
-        let bytes = serde_json::to_vec(signed).map_err(|error| failed("write a record", error.into()))?;
-        host::fs::write_atomic(&self.file(signed.digest()), &bytes).map_err(|source| failed("write a record", source))
+        let bytes =
+            serde_json::to_vec(signed).map_err(|error| failed("write a record", error.into()))?;
+        host::fs::write_atomic(&self.file(signed.digest()), &bytes)
+            .map_err(|source| failed("write a record", source))
     }
 
     /// Removes all records but these.
     pub(crate) fn keep_only(&self, wanted: &BTreeSet<Digest>) -> Result<(), AgentError> {
-        let names: BTreeSet<String> = wanted.iter().map(|digest| format!("{}.json", digest.hex())).collect();
-        let entries = fs::read_dir(&self.folder).map_err(|source| failed("read its records", source))?;
+        let names: BTreeSet<String> = wanted
+            .iter()
+            .map(|digest| format!("{}.json", digest.hex()))
+            .collect();
+        let entries =
+            fs::read_dir(&self.folder).map_err(|source| failed("read its records", source))?;
         for entry in entries {
             let entry = entry.map_err(|source| failed("read its records", source))?;
-            if !entry.file_name().to_str().is_some_and(|name| names.contains(name)) {
-                fs::remove_file(entry.path()).map_err(|source| failed("remove a record", source))?;
+            if !entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| names.contains(name))
+            {
+                fs::remove_file(entry.path())
+                    .map_err(|source| failed("remove a record", source))?;
             }
         }
         Ok(())
@@ -61,7 +72,10 @@ pub(crate) fn believe(
     trusted: &TrustedKeys,
 ) -> Result<Generation, AgentError> {
     if let Some(wanted) = reference.digest.filter(|wanted| *wanted != signed.digest()) {
-        return Err(AgentError::OtherRecord { wanted, found: signed.digest() });
+        return Err(AgentError::OtherRecord {
+            wanted,
+            found: signed.digest(),
+        });
     }
     let environment = &reference.environment;
     let subject = match reference.number {
@@ -74,5 +88,8 @@ pub(crate) fn believe(
 }
 
 fn failed(what: &str, source: std::io::Error) -> AgentError {
-    AgentError::State { what: what.to_owned(), source }
+    AgentError::State {
+        what: what.to_owned(),
+        source,
+    }
 }

@@ -28,7 +28,11 @@ pub(crate) enum Mode {
 impl Wanted {
     /// Reads reference and pin, and checks that they belong together.
     pub(crate) fn new(reference: &str, pin: &str, pinned_from: &str) -> Result<Self, AgentError> {
-        let pin: Option<Pin> = if pin.is_empty() { None } else { Some(pin.parse()?) };
+        let pin: Option<Pin> = if pin.is_empty() {
+            None
+        } else {
+            Some(pin.parse()?)
+        };
         let reference: Reference = match (&pin, reference) {
             (Some(pin), "") => pin.clone().into(),
             (_, text) => text.parse()?,
@@ -64,7 +68,9 @@ impl Mode {
             "dev" => Ok(Self::Development),
             other => {
                 let other: String = other.chars().take(100).collect();
-                Err(AgentError::Request(format!("{other:?} is not an activate mode: expected run or dev")))
+                Err(AgentError::Request(format!(
+                    "{other:?} is not an activate mode: expected run or dev"
+                )))
             }
         }
     }
@@ -83,10 +89,14 @@ pub(crate) fn system(text: &str) -> Result<System, AgentError> {
 pub(crate) fn bundle(text: &str) -> Result<PathBuf, AgentError> {
     let bundle = PathBuf::from(text);
     if !bundle.is_absolute() {
-        return Err(AgentError::Request(format!("the bundle {text:?} is not an absolute path")));
+        return Err(AgentError::Request(format!(
+            "the bundle {text:?} is not an absolute path"
+        )));
     }
     if !bundle.is_dir() {
-        let text = format!("there is no bundle {text:?}: the agent must see the folders that containerd makes");
+        let text = format!(
+            "there is no bundle {text:?}: the agent must see the folders that containerd makes"
+        );
         return Err(AgentError::Request(text));
     }
     Ok(bundle)
@@ -95,7 +105,9 @@ pub(crate) fn bundle(text: &str) -> Result<PathBuf, AgentError> {
 /// Bounds names that are kept.
 pub(crate) fn name(text: &str, what: &str) -> Result<String, AgentError> {
     if text.len() > LONGEST_NAME || text.chars().any(char::is_control) {
-        return Err(AgentError::Request(format!("the {what} is not a valid name")));
+        return Err(AgentError::Request(format!(
+            "the {what} is not a valid name"
+        )));
     }
     Ok(text.to_owned())
 }
@@ -112,18 +124,32 @@ mod tests {
         assert!(Wanted::new("acme/api", &pin(12), "acme/api 2026-11-23T22:00:00Z").is_ok());
         assert!(Wanted::new("acme/api", &pin(12), "").is_ok());
         assert!(Wanted::new("", &pin(12), "").is_ok());
-        for (reference, pinned_from) in
-            [("acme/api", "acme/web"), ("acme/web", ""), ("acme/api:11", ""), ("acme/api:11", "acme/api:12 2026")]
-        {
+        for (reference, pinned_from) in [
+            ("acme/api", "acme/web"),
+            ("acme/web", ""),
+            ("acme/api:11", ""),
+            ("acme/api:11", "acme/api:12 2026"),
+        ] {
             let error = Wanted::new(reference, &pin(12), pinned_from).unwrap_err();
-            assert!(matches!(error, AgentError::StalePin { .. }), "{reference} {pinned_from}: {error}");
+            assert!(
+                matches!(error, AgentError::StalePin { .. }),
+                "{reference} {pinned_from}: {error}"
+            );
         }
     }
 
     #[test]
     fn hostile_text_is_refused() {
-        for (reference, pin) in [("../x", ""), ("", ""), ("acme/api", "acme/api:12"), ("acme/api\n", "")] {
-            assert!(Wanted::new(reference, pin, "").is_err(), "{reference:?} {pin:?}");
+        for (reference, pin) in [
+            ("../x", ""),
+            ("", ""),
+            ("acme/api", "acme/api:12"),
+            ("acme/api\n", ""),
+        ] {
+            assert!(
+                Wanted::new(reference, pin, "").is_err(),
+                "{reference:?} {pin:?}"
+            );
         }
         assert!(Mode::parse("evil").is_err());
         assert!(bundle("relative").is_err() && bundle("/nonexistent").is_err());

@@ -30,13 +30,24 @@ pub(crate) struct Sandboxes {
 impl Sandboxes {
     pub(crate) fn recover(folder: PathBuf) -> Result<Self, AgentError> {
         let notes = Notes::open(folder, Lasting::WhileUp)?;
-        let known = notes.all::<Sandbox>()?.into_iter().map(|(_, sandbox)| (sandbox.id.clone(), sandbox)).collect();
-        Ok(Self { notes, known: Mutex::new(known) })
+        let known = notes
+            .all::<Sandbox>()?
+            .into_iter()
+            .map(|(_, sandbox)| (sandbox.id.clone(), sandbox))
+            .collect();
+        Ok(Self {
+            notes,
+            known: Mutex::new(known),
+        })
     }
 
     /// Returns what a reference meant for this sandbox before.
     pub(crate) fn pin(&self, id: &str, reference: &Reference) -> Option<Pin> {
-        self.known().get(id)?.pins.get(&reference.to_string()).cloned()
+        self.known()
+            .get(id)?
+            .pins
+            .get(&reference.to_string())
+            .cloned()
     }
 
     /// Remembers what a reference means for this sandbox, and returns what it means: who was first decides.
@@ -70,7 +81,12 @@ impl Sandboxes {
     /// Forgets the sandboxes that are gone.
     pub(crate) fn sweep(&self, is_used: impl Fn(&str) -> bool) -> Result<(), AgentError> {
         let gone = |sandbox: &&Sandbox| !sandbox.bundle.exists() && !is_used(&sandbox.id);
-        let gone: Vec<String> = self.known().values().filter(gone).map(|sandbox| sandbox.id.clone()).collect();
+        let gone: Vec<String> = self
+            .known()
+            .values()
+            .filter(gone)
+            .map(|sandbox| sandbox.id.clone())
+            .collect();
         gone.iter().try_for_each(|id| self.forget(id))
     }
 
@@ -95,16 +111,37 @@ mod tests {
         fs_err::create_dir(&bundle).unwrap();
         let open = || Sandboxes::recover(folder.path().join("sandboxes")).unwrap();
         let reference: Reference = "acme/api".parse().unwrap();
-        let pin = |number: u64| format!("acme/api:{number}@{}", Digest::of(b"")).parse::<Pin>().unwrap();
-        assert_eq!(open().remember("../evil", &bundle, &reference, pin(1)).unwrap(), pin(1));
+        let pin = |number: u64| {
+            format!("acme/api:{number}@{}", Digest::of(b""))
+                .parse::<Pin>()
+                .unwrap()
+        };
+        assert_eq!(
+            open()
+                .remember("../evil", &bundle, &reference, pin(1))
+                .unwrap(),
+            pin(1)
+        );
         let sandboxes = open();
-        assert_eq!(sandboxes.remember("../evil", &bundle, &reference, pin(2)).unwrap(), pin(1));
+        assert_eq!(
+            sandboxes
+                .remember("../evil", &bundle, &reference, pin(2))
+                .unwrap(),
+            pin(1)
+        );
         assert_eq!(sandboxes.pin("other", &reference), None);
         sandboxes.sweep(|_| false).unwrap();
-        assert_eq!(sandboxes.pin("../evil", &reference), Some(pin(1)), "its bundle is still there");
+        assert_eq!(
+            sandboxes.pin("../evil", &reference),
+            Some(pin(1)),
+            "its bundle is still there"
+        );
         fs_err::remove_dir(&bundle).unwrap();
         sandboxes.sweep(|_| true).unwrap();
-        assert!(sandboxes.pin("../evil", &reference).is_some(), "a container still has a lease");
+        assert!(
+            sandboxes.pin("../evil", &reference).is_some(),
+            "a container still has a lease"
+        );
         sandboxes.sweep(|_| false).unwrap();
         assert_eq!(open().pin("../evil", &reference), None);
     }

@@ -31,25 +31,40 @@ impl Service {
 
 #[async_trait]
 impl wire::Agent for Service {
-    async fn prepare(&self, _: &TtrpcContext, asked: wire::PrepareRequest) -> ttrpc::Result<wire::PrepareResponse> {
+    async fn prepare(
+        &self,
+        _: &TtrpcContext,
+        asked: wire::PrepareRequest,
+    ) -> ttrpc::Result<wire::PrepareResponse> {
         let begun = Instant::now();
         let result = self.0.prepare(&asked).await;
         self.0.metrics.prepared(begun.elapsed());
         if let Err(error) = &result {
             tracing::warn!(
-                namespace = asked.namespace, pod = asked.pod, container = asked.container,
-                error = error.line(), "refused"
+                namespace = asked.namespace,
+                pod = asked.pod,
+                container = asked.container,
+                error = error.line(),
+                "refused"
             );
         }
         self.ended("prepare", result)
     }
 
-    async fn release(&self, _: &TtrpcContext, asked: wire::ReleaseRequest) -> ttrpc::Result<wire::ReleaseResponse> {
+    async fn release(
+        &self,
+        _: &TtrpcContext,
+        asked: wire::ReleaseRequest,
+    ) -> ttrpc::Result<wire::ReleaseResponse> {
         let result = self.0.release(&asked.bundle);
         self.ended("release", result.map(|()| wire::ReleaseResponse::default()))
     }
 
-    async fn prefetch(&self, _: &TtrpcContext, asked: wire::PrefetchRequest) -> ttrpc::Result<wire::PrefetchResponse> {
+    async fn prefetch(
+        &self,
+        _: &TtrpcContext,
+        asked: wire::PrefetchRequest,
+    ) -> ttrpc::Result<wire::PrefetchResponse> {
         let result = self.0.prefetch(&asked.reference, &asked.system).await;
         self.ended(
             "prefetch",
@@ -62,12 +77,20 @@ impl wire::Agent for Service {
         )
     }
 
-    async fn status(&self, _: &TtrpcContext, _: wire::StatusRequest) -> ttrpc::Result<wire::StatusResponse> {
+    async fn status(
+        &self,
+        _: &TtrpcContext,
+        _: wire::StatusRequest,
+    ) -> ttrpc::Result<wire::StatusResponse> {
         let status = self.0.status();
         self.ended("status", status)
     }
 
-    async fn collect(&self, _: &TtrpcContext, asked: wire::CollectRequest) -> ttrpc::Result<wire::CollectResponse> {
+    async fn collect(
+        &self,
+        _: &TtrpcContext,
+        asked: wire::CollectRequest,
+    ) -> ttrpc::Result<wire::CollectResponse> {
         let result = self.0.collect(u64::MAX, asked.dry_run).await;
         self.ended(
             "collect",
@@ -88,8 +111,14 @@ impl Agent {
             if !there.contains(&seen.closure) {
                 continue;
             }
-            let failed = |source| AgentError::Present { generation: seen.pin.to_string(), source };
-            let presented = self.presentation.presented(&self.store, seen.closure).map_err(failed)?;
+            let failed = |error| AgentError::Present {
+                generation: seen.pin.to_string(),
+                source: Box::new(error),
+            };
+            let presented = self
+                .presentation
+                .presented(&self.store, seen.closure)
+                .map_err(failed)?;
             closures.push(wire::Closure {
                 pin: seen.pin.to_string(),
                 environment: seen.environment,
@@ -109,7 +138,10 @@ impl Agent {
                 pin,
                 ..Default::default()
             };
-            lease.holds.into_iter().map(move |hold| of(hold.pin.to_string()))
+            lease
+                .holds
+                .into_iter()
+                .map(move |hold| of(hold.pin.to_string()))
         });
         let fetches = self.fetches.running().into_iter().map(|fetch| {
             let progress = fetch.progress.view();
@@ -139,5 +171,6 @@ impl Agent {
 fn peak_memory_kib() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }

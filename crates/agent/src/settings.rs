@@ -148,14 +148,18 @@ impl Settings {
         let text = match host::fs::read_bounded(&path, LARGEST_FILE) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             // Only the file that nobody named may be absent.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && global.config.is_none() => String::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && global.config.is_none() => {
+                String::new()
+            }
             Err(source) => return Err(SettingsError::Read { path, source }),
         };
-        let file = toml::from_str(&text).map_err(|error: toml::de::Error| SettingsError::Parse {
-            path: path.clone(),
-            reason: error.to_string().trim().to_owned(),
-        })?;
-        Self::decide(path.clone(), file, global, serve).map_err(|reason| SettingsError::Value { path, reason })
+        let file =
+            toml::from_str(&text).map_err(|error: toml::de::Error| SettingsError::Parse {
+                path: path.clone(),
+                reason: error.to_string().trim().to_owned(),
+            })?;
+        Self::decide(path.clone(), file, global, serve)
+            .map_err(|reason| SettingsError::Value { path, reason })
     }
 
     fn decide(
@@ -166,12 +170,15 @@ impl Settings {
     ) -> Result<Self, String> {
         let hub = serve.and_then(|serve| serve.hub.clone()).or(file.hub);
         let hub = hub.unwrap_or_else(|| format!("http://{}", api::hub::DEFAULT_ADDRESS));
-        let credentials: BTreeMap<String, PathBuf> =
-            file.credentials.into_iter().map(|(name, table)| (name, table.token_file)).collect();
+        let credentials: BTreeMap<String, PathBuf> = file
+            .credentials
+            .into_iter()
+            .map(|(name, table)| (name, table.token_file))
+            .collect();
         let known = |name: &Option<String>| match name {
-            Some(name) if !credentials.contains_key(name) => {
-                Err(format!("there is no [credentials.{name}], which a rule or substituter names"))
-            }
+            Some(name) if !credentials.contains_key(name) => Err(format!(
+                "there is no [credentials.{name}], which a rule or substituter names"
+            )),
             _ => Ok(()),
         };
         let mut rules = Vec::new();
@@ -186,18 +193,40 @@ impl Settings {
         let mut substituters = Vec::new();
         for table in file.substituters {
             known(&table.credential)?;
-            let SubstituterTable { url, before_hub, credential } = table;
-            substituters.push(Substituter { url, before_hub, credential });
+            let SubstituterTable {
+                url,
+                before_hub,
+                credential,
+            } = table;
+            substituters.push(Substituter {
+                url,
+                before_hub,
+                credential,
+            });
         }
-        let watermarks = Watermarks { high: file.collect.high.unwrap_or(85), low: file.collect.low.unwrap_or(80) };
+        let watermarks = Watermarks {
+            high: file.collect.high.unwrap_or(85),
+            low: file.collect.low.unwrap_or(80),
+        };
         if watermarks.low > watermarks.high || watermarks.high > 100 {
-            return Err(format!("collect: low ({}) must be below high ({})", watermarks.low, watermarks.high));
+            return Err(format!(
+                "collect: low ({}) must be below high ({})",
+                watermarks.low, watermarks.high
+            ));
         }
         let default_socket = || PathBuf::from(api::agent::DEFAULT_SOCKET);
         Ok(Self {
             file: path,
-            state: global.state.clone().or(file.state).unwrap_or_else(|| DEFAULT_STATE.into()),
-            socket: global.socket.clone().or(file.socket).unwrap_or_else(default_socket),
+            state: global
+                .state
+                .clone()
+                .or(file.state)
+                .unwrap_or_else(|| DEFAULT_STATE.into()),
+            socket: global
+                .socket
+                .clone()
+                .or(file.socket)
+                .unwrap_or_else(default_socket),
             hub,
             metrics: serve.and_then(|serve| serve.metrics).or(file.metrics),
             keep_generations: file.keep_generations.unwrap_or(3),
@@ -205,7 +234,10 @@ impl Settings {
             watermarks,
             substituters,
             trusted: trusted(file.trust)?,
-            policy: Policy { default: file.policy.default.unwrap_or_default(), rules },
+            policy: Policy {
+                default: file.policy.default.unwrap_or_default(),
+                rules,
+            },
             credentials,
         })
     }
@@ -221,9 +253,12 @@ fn patterns(texts: &[String], what: &str) -> Result<Vec<Pattern>, String> {
 fn trusted(table: BTreeMap<String, Vec<String>>) -> Result<TrustedKeys, String> {
     let mut trusted = TrustedKeys::default();
     for (owner, keys) in table {
-        EnvironmentName::new(&owner, "any").map_err(|_| format!("{owner:?} in [trust] is not an owner"))?;
+        EnvironmentName::new(&owner, "any")
+            .map_err(|_| format!("{owner:?} in [trust] is not an owner"))?;
         for text in keys {
-            let key: PublicKey = text.parse().map_err(|error| format!("a key of {owner} in [trust]: {error}"))?;
+            let key: PublicKey = text
+                .parse()
+                .map_err(|error| format!("a key of {owner} in [trust]: {error}"))?;
             trusted.add(&owner, key);
         }
     }
@@ -238,7 +273,8 @@ pub(crate) fn socket(global: &Global) -> PathBuf {
     let path = global.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
     let text = host::fs::read_bounded(path, LARGEST_FILE).unwrap_or_default();
     let file: Option<ConfigFile> = toml::from_str(&String::from_utf8_lossy(&text)).ok();
-    file.and_then(|file| file.socket).unwrap_or_else(|| api::agent::DEFAULT_SOCKET.into())
+    file.and_then(|file| file.socket)
+        .unwrap_or_else(|| api::agent::DEFAULT_SOCKET.into())
 }
 
 #[cfg(test)]
@@ -247,7 +283,11 @@ mod tests {
 
     fn decide(text: &str) -> Result<Settings, String> {
         let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        let global = Global { config: None, state: None, socket: None };
+        let global = Global {
+            config: None,
+            state: None,
+            socket: None,
+        };
         Settings::decide(DEFAULT_FILE.into(), file, &global, None)
     }
 
@@ -300,8 +340,14 @@ mod tests {
             ("hubb = 1", "hubb"),
             ("[trust]\nacme = [\"acme-1:AAAA\"]", "acme"),
             ("[trust]\n\"a/b\" = []", "not an owner"),
-            ("[[allow]]\nnamespaces = []\nenvironments = [\"*\"]", "no namespaces"),
-            ("[[allow]]\nnamespaces = [\"*\"]\nenvironments = [\"*\"]\ncredential = \"none\"", "[credentials.none]"),
+            (
+                "[[allow]]\nnamespaces = []\nenvironments = [\"*\"]",
+                "no namespaces",
+            ),
+            (
+                "[[allow]]\nnamespaces = [\"*\"]\nenvironments = [\"*\"]\ncredential = \"none\"",
+                "[credentials.none]",
+            ),
             ("[collect]\nhigh = 50", "must be below"),
             ("keep = [\"acme/api\"]", "not a pin"),
         ] {

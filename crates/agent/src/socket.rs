@@ -23,9 +23,14 @@ pub(crate) enum SocketError {
 
 /// Listens on a path. A socket that an earlier process left is replaced.
 pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
-    let failed = |source| SocketError::Listen { path: path.to_owned(), source };
+    let failed = |source| SocketError::Listen {
+        path: path.to_owned(),
+        source,
+    };
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(SocketError::Taken { path: path.to_owned() });
+        return Err(SocketError::Taken {
+            path: path.to_owned(),
+        });
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
@@ -43,7 +48,9 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
 }
 
 /// Returns the connections of root, and of the agent's own user.
-pub(crate) fn connections(listener: UnixListener) -> impl Stream<Item = io::Result<UnixStream>> + Send {
+pub(crate) fn connections(
+    listener: UnixListener,
+) -> impl Stream<Item = io::Result<UnixStream>> + Send {
     futures::stream::unfold(listener, |listener| async {
         loop {
             match listener.accept().await {
@@ -61,7 +68,9 @@ pub(crate) fn connections(listener: UnixListener) -> impl Stream<Item = io::Resu
 
 fn may_ask(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
 #[cfg(test)]
@@ -74,7 +83,10 @@ mod tests {
         let path = folder.path().join("run/agent.sock");
         drop(listen(&path).unwrap());
         let listener = listen(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert!(matches!(listen(&path), Err(SocketError::Taken { .. })));
         drop(listener);
     }

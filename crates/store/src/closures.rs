@@ -42,7 +42,10 @@ impl ClosureId {
     /// Returns the name of the closure with these paths, in whatever order they are.
     #[must_use]
     pub fn of(closure: &[ClosurePath]) -> Self {
-        let sorted: BTreeMap<&StorePath, &Hash> = closure.iter().map(|one| (&one.path, &one.nar_hash)).collect();
+        let sorted: BTreeMap<&StorePath, &Hash> = closure
+            .iter()
+            .map(|one| (&one.path, &one.nar_hash))
+            .collect();
         let mut text = String::from("nival-closure-v1\n");
         for (path, hash) in sorted {
             text.push_str(&format!("{path} {hash}\n"));
@@ -73,7 +76,9 @@ impl Serialize for ClosureId {
 
 impl<'de> Deserialize<'de> for ClosureId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -88,11 +93,20 @@ impl Store {
         if file.exists() {
             return Ok(id);
         }
-        let paths = closure.iter().map(|one| RecordPath { path: one.path.clone(), nar_hash: one.nar_hash.clone() });
-        let record = Record { version: 1, paths: paths.collect() };
+        let paths = closure.iter().map(|one| RecordPath {
+            path: one.path.clone(),
+            nar_hash: one.nar_hash.clone(),
+        });
+        let record = Record {
+            version: 1,
+            paths: paths.collect(),
+        };
         let write = || {
             fs::create_dir_all(self.closure_folder(id))?;
-            host::fs::write_atomic(&file, &serde_json::to_vec(&record).map_err(io::Error::other)?)
+            host::fs::write_atomic(
+                &file,
+                &serde_json::to_vec(&record).map_err(io::Error::other)?,
+            )
         };
         write().map_err(|source| self.failed(source))?;
         Ok(id)
@@ -107,7 +121,10 @@ impl Store {
             let mut found = Vec::new();
             for entry in fs::read_dir(self.root().join("closures"))? {
                 let name = entry?.file_name();
-                found.extend(name.to_str().and_then(|name| name.parse::<ClosureId>().ok()));
+                found.extend(
+                    name.to_str()
+                        .and_then(|name| name.parse::<ClosureId>().ok()),
+                );
             }
             Ok(found)
         };
@@ -128,12 +145,22 @@ impl Store {
             let text = format!("{} is damaged: {error}", self.closure_file(id).display());
             self.failed(io::Error::new(io::ErrorKind::InvalidData, text))
         })?;
-        Ok(Some(record.paths.into_iter().map(|one| Key { path: one.path, nar_hash: one.nar_hash }).collect()))
+        Ok(Some(
+            record
+                .paths
+                .into_iter()
+                .map(|one| Key {
+                    path: one.path,
+                    nar_hash: one.nar_hash,
+                })
+                .collect(),
+        ))
     }
 
     /// Notes that a closure is used now: the collector takes the longest unused ones first.
     pub fn touch_closure(&self, id: ClosureId) {
-        let touched = fs::File::open(self.closure_file(id)).and_then(|file| file.file().set_modified(SystemTime::now()));
+        let touched = fs::File::open(self.closure_file(id))
+            .and_then(|file| file.file().set_modified(SystemTime::now()));
         if let Err(error) = touched {
             tracing::debug!(%id, %error, "time of last use not noted");
         }
@@ -162,6 +189,9 @@ impl Store {
     }
 
     pub(crate) fn failed(&self, source: io::Error) -> StoreError {
-        StoreError::Io { root: self.root().to_owned(), source }
+        StoreError::Io {
+            root: self.root().to_owned(),
+            source,
+        }
     }
 }

@@ -72,7 +72,12 @@ pub fn collect(
     }
     candidates.sort_by_key(|(used, id, _)| (*used, *id));
 
-    let mut collector = Collector { store, presentation, dry_run: plan.dry_run, collected: Collected::default() };
+    let mut collector = Collector {
+        store,
+        presentation,
+        dry_run: plan.dry_run,
+        collected: Collected::default(),
+    };
     let present: Vec<Key> = store.registry().present.keys().cloned().collect();
     for key in present.into_iter().filter(|key| !users.contains_key(key)) {
         if collector.collected.bytes >= plan.enough {
@@ -115,7 +120,9 @@ impl Collector<'_> {
         }
         if !self.dry_run {
             self.presentation.withdraw(self.store, id)?;
-            self.store.forget_closure(id).map_err(|error| self.store.failed(error))?;
+            self.store
+                .forget_closure(id)
+                .map_err(|error| self.store.failed(error))?;
         }
         drop(registry);
         self.collected.closures += 1;
@@ -127,7 +134,9 @@ impl Collector<'_> {
         if registry.protected.contains_key(key) {
             return Ok(());
         }
-        let Some(presence) = registry.present.get(key).cloned() else { return Ok(()) };
+        let Some(presence) = registry.present.get(key).cloned() else {
+            return Ok(());
+        };
         if !self.dry_run {
             let gone = Temporary::new(self.store);
             let take = || {

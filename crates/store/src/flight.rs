@@ -34,7 +34,11 @@ impl Flights {
         }
         let (end, receiver) = watch::channel(());
         running.insert(key.clone(), receiver);
-        Ok(Claim { key: key.clone(), flights: self.clone(), _end: end })
+        Ok(Claim {
+            key: key.clone(),
+            flights: self.clone(),
+            _end: end,
+        })
     }
 }
 
@@ -48,6 +52,10 @@ impl Landing {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.flights.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.flights
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
     }
 }

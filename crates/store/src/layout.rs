@@ -114,7 +114,10 @@ impl Key {
     /// Returns the key of a path of a closure.
     #[must_use]
     pub fn of(path: &ClosurePath) -> Self {
-        Self { path: path.path.clone(), nar_hash: path.nar_hash.clone() }
+        Self {
+            path: path.path.clone(),
+            nar_hash: path.nar_hash.clone(),
+        }
     }
 }
 
@@ -124,7 +127,10 @@ impl Store {
     /// # Errors
     /// Fails when another process has it, or the file system refuses.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Io { root: root.to_owned(), source };
+        let failed = |source| StoreError::Io {
+            root: root.to_owned(),
+            source,
+        };
         for folder in ["paths", "closures", "mounts", "tmp"] {
             fs::create_dir_all(root.join(folder)).map_err(failed)?;
         }
@@ -133,9 +139,20 @@ impl Store {
         tracing::debug!(root = %root.display(), paths = registry.present.len(), "store opened");
         let registry = Mutex::new(registry);
         let flights = Flights::default();
-        let limits = Limits { narinfos: Semaphore::new(NARINFOS), downloads: Semaphore::new(downloads()) };
+        let limits = Limits {
+            narinfos: Semaphore::new(NARINFOS),
+            downloads: Semaphore::new(downloads()),
+        };
         let root = root.to_owned();
-        Ok(Self { shared: Arc::new(Shared { root, _lock: lock, registry, flights, limits }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                root,
+                _lock: lock,
+                registry,
+                flights,
+                limits,
+            }),
+        })
     }
 
     /// Returns the store's root folder.
@@ -160,7 +177,9 @@ impl Store {
     #[must_use]
     pub fn has_closure(&self, closure: &[ClosurePath]) -> bool {
         let registry = self.registry();
-        closure.iter().all(|path| registry.present.contains_key(&Key::of(path)))
+        closure
+            .iter()
+            .all(|path| registry.present.contains_key(&Key::of(path)))
     }
 
     /// Returns how many paths are present, and the sum of their NAR sizes.
@@ -182,11 +201,18 @@ impl Store {
         }
         *registry.protected_closures.entry(closure).or_default() += 1;
         drop(registry);
-        Protection { store: self.clone(), closure, keys }
+        Protection {
+            store: self.clone(),
+            closure,
+            keys,
+        }
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn flights(&self) -> &Flights {
@@ -202,7 +228,8 @@ impl Store {
     }
 
     pub(crate) fn record_of(&self, key: &Key) -> PathBuf {
-        self.folder_of(key).join(format!("{}.json", key.nar_hash.digest_nix32()))
+        self.folder_of(key)
+            .join(format!("{}.json", key.nar_hash.digest_nix32()))
     }
 
     pub(crate) fn temporary(&self) -> PathBuf {
@@ -270,7 +297,13 @@ fn recover_path(path: &StorePath, folder: &Path, registry: &mut Registry) -> io:
                 let record = folder.join(format!("{name}.json"));
                 match (read_presence(&record), parse_hash(name)) {
                     (Some(presence), Some(nar_hash)) => {
-                        registry.present.insert(Key { path: path.clone(), nar_hash }, presence);
+                        registry.present.insert(
+                            Key {
+                                path: path.clone(),
+                                nar_hash,
+                            },
+                            presence,
+                        );
                         kept = true;
                     }
                     _ => {

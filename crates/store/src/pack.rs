@@ -46,7 +46,10 @@ pub enum PackError {
 /// # Errors
 /// Fails when a file cannot be read, is of no kind that a NAR has, or changes meanwhile.
 pub fn write_nar<W: Write>(path: &Path, destination: W) -> Result<W, PackError> {
-    let mut packer = Packer { writer: Writer::new(destination), buffer: vec![0; BUFFER] };
+    let mut packer = Packer {
+        writer: Writer::new(destination),
+        buffer: vec![0; BUFFER],
+    };
     packer.node(path)?;
     packer.writer.finish().map_err(nar_error(path))
 }
@@ -66,25 +69,36 @@ struct Packer<W: Write> {
 }
 
 fn read_error(path: &Path) -> impl FnOnce(io::Error) -> PackError {
-    move |source| PackError::Read { path: path.to_owned(), source }
+    move |source| PackError::Read {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn nar_error(path: &Path) -> impl FnOnce(NarError) -> PackError {
-    move |source| PackError::Nar { path: path.to_owned(), source }
+    move |source| PackError::Nar {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 impl<W: Write> Packer<W> {
     fn node(&mut self, path: &Path) -> Result<(), PackError> {
         let metadata = fs::symlink_metadata(path).map_err(read_error(path))?;
         if metadata.is_symlink() {
-            let target = fs::read_link(path).map_err(read_error(path))?.into_os_string().into_vec();
+            let target = fs::read_link(path)
+                .map_err(read_error(path))?
+                .into_os_string()
+                .into_vec();
             self.writer.symlink(&target).map_err(nar_error(path))
         } else if metadata.is_dir() {
             self.folder(path)
         } else if metadata.is_file() {
             self.file(path)
         } else {
-            Err(PackError::Kind { path: path.to_owned() })
+            Err(PackError::Kind {
+                path: path.to_owned(),
+            })
         }
     }
 
@@ -95,7 +109,9 @@ impl<W: Write> Packer<W> {
         names.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
         self.writer.directory().map_err(nar_error(path))?;
         for name in names {
-            self.writer.entry(name.as_bytes()).map_err(nar_error(path))?;
+            self.writer
+                .entry(name.as_bytes())
+                .map_err(nar_error(path))?;
             self.node(&path.join(&name))?;
         }
         self.writer.leave_directory().map_err(nar_error(path))
@@ -106,11 +122,16 @@ impl<W: Write> Packer<W> {
         // Of the open file, so that size and contents belong together.
         let metadata = file.metadata().map_err(read_error(path))?;
         let executable = metadata.permissions().mode() & 0o100 != 0;
-        self.writer.begin_file(executable, metadata.len()).map_err(nar_error(path))?;
+        self.writer
+            .begin_file(executable, metadata.len())
+            .map_err(nar_error(path))?;
         loop {
             match file.read(&mut self.buffer).map_err(read_error(path))? {
                 0 => break,
-                length => self.writer.write_contents(&self.buffer[..length]).map_err(nar_error(path))?,
+                length => self
+                    .writer
+                    .write_contents(&self.buffer[..length])
+                    .map_err(nar_error(path))?,
             }
         }
         self.writer.end_file().map_err(nar_error(path))
@@ -136,6 +157,9 @@ mod tests {
         )
         .unwrap();
         let error = nar_hash_and_size(folder.path()).unwrap_err().to_string();
-        assert!(error.ends_with("pipe: it is neither file, folder nor symlink"), "{error}");
+        assert!(
+            error.ends_with("pipe: it is neither file, folder nor symlink"),
+            "{error}"
+        );
     }
 }

@@ -14,7 +14,11 @@ impl Temporary {
     pub(crate) fn new(store: &Store) -> Self {
         // The folder is emptied when the store is opened, and one process has it open: a number is name enough.
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(store.temporary().join(NEXT.fetch_add(1, Ordering::Relaxed).to_string()))
+        Self(
+            store
+                .temporary()
+                .join(NEXT.fetch_add(1, Ordering::Relaxed).to_string()),
+        )
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -12,12 +12,24 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 const BUFFER: usize = 256 << 10;
 
 /// All store files are of this second, as Nix has them.
-const TIME: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-const TIMES: Timestamps = Timestamps { last_access: TIME, last_modification: TIME };
+const TIME: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+const TIMES: Timestamps = Timestamps {
+    last_access: TIME,
+    last_modification: TIME,
+};
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const NEW_FILE: OFlags =
-    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+const NEW_FILE: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// Why a NAR was not unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +56,10 @@ impl UnpackError {
             Self::Write { source, .. } | Self::Nar(NarError::Write(source)) => source.kind(),
             Self::Nar(_) => return false,
         };
-        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
     }
 }
 
@@ -56,17 +71,32 @@ impl UnpackError {
 /// Fails when the NAR is malformed or the disk refuses; what was written so far stays.
 pub fn unpack<R: Read>(source: R, target: &Path) -> Result<R, UnpackError> {
     let source = unpack_unsealed(source, target)?;
-    seal(target).map_err(|source| UnpackError::Write { name: String::new(), source })?;
+    seal(target).map_err(|source| UnpackError::Write {
+        name: String::new(),
+        source,
+    })?;
     Ok(source)
 }
 
 /// As [`unpack`], but a folder at the root stays writable, so that it can be moved; [`seal`] follows.
 pub(crate) fn unpack_unsealed<R: Read>(source: R, target: &Path) -> Result<R, UnpackError> {
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = target.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+    let parent = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = target
+        .file_name()
+        .unwrap_or_default()
+        .as_encoded_bytes()
+        .to_vec();
     let parent = rustix::fs::openat(CWD, parent, FOLDER, Mode::empty()).map_err(failed(&name))?;
     let mut reader = Reader::new(source);
-    let mut unpacker = Unpacker { folders: Vec::new(), parent, name, buffer: vec![0; BUFFER] };
+    let mut unpacker = Unpacker {
+        folders: Vec::new(),
+        parent,
+        name,
+        buffer: vec![0; BUFFER],
+    };
     while let Some(event) = reader.next_event()? {
         unpacker.take(event, &mut reader)?;
     }
@@ -78,7 +108,12 @@ pub(crate) fn seal(target: &Path) -> io::Result<()> {
     if fs::symlink_metadata(target)?.is_dir() {
         rustix::fs::chmod(target, Mode::from_raw_mode(0o555))?;
     }
-    Ok(rustix::fs::utimensat(CWD, target, &TIMES, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rustix::fs::utimensat(
+        CWD,
+        target,
+        &TIMES,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 struct Unpacker {
@@ -91,7 +126,10 @@ struct Unpacker {
 }
 
 fn failed<E: Into<io::Error>>(name: &[u8]) -> impl FnOnce(E) -> UnpackError {
-    move |error| UnpackError::Write { name: String::from_utf8_lossy(name).into_owned(), source: error.into() }
+    move |error| UnpackError::Write {
+        name: String::from_utf8_lossy(name).into_owned(),
+        source: error.into(),
+    }
 }
 
 impl Unpacker {
@@ -120,7 +158,10 @@ impl Unpacker {
     }
 
     fn leave(&mut self) -> io::Result<()> {
-        let folder = self.folders.pop().expect("the reader leaves only what it entered");
+        let folder = self
+            .folders
+            .pop()
+            .expect("the reader leaves only what it entered");
         if !self.folders.is_empty() {
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o555))?;
             rustix::fs::futimens(&folder, &TIMES)?;
@@ -130,12 +171,26 @@ impl Unpacker {
 
     fn symlink(&self, target: &[u8]) -> io::Result<()> {
         rustix::fs::symlinkat(target, self.here(), &self.name[..])?;
-        Ok(rustix::fs::utimensat(self.here(), &self.name[..], &TIMES, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(rustix::fs::utimensat(
+            self.here(),
+            &self.name[..],
+            &TIMES,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
-    fn file<R: Read>(&mut self, executable: bool, size: u64, reader: &mut Reader<R>) -> Result<(), UnpackError> {
+    fn file<R: Read>(
+        &mut self,
+        executable: bool,
+        size: u64,
+        reader: &mut Reader<R>,
+    ) -> Result<(), UnpackError> {
         let mode = Mode::from_raw_mode(if executable { 0o555 } else { 0o444 });
         let created = rustix::fs::openat(self.here(), &self.name[..], NEW_FILE, mode);
+        #[expect(
+            clippy::disallowed_types,
+            reason = "it was opened by its folder and has no path; errors name the entry"
+        )]
         let mut file = std::fs::File::from(created.map_err(failed(&self.name))?);
         if size > BUFFER as u64 {
             // Asking for the space at once says early that there is none, and keeps large files in one piece.
@@ -148,7 +203,9 @@ impl Unpacker {
         loop {
             match contents.read(&mut self.buffer) {
                 Ok(0) => break,
-                Ok(length) => file.write_all(&self.buffer[..length]).map_err(failed(&self.name))?,
+                Ok(length) => file
+                    .write_all(&self.buffer[..length])
+                    .map_err(failed(&self.name))?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     let offset = reader.offset();
@@ -171,9 +228,15 @@ mod tests {
     use super::*;
 
     fn tree() -> Node {
-        let file = |executable, text: &str| Node::File { executable, contents: text.into() };
+        let file = |executable, text: &str| Node::File {
+            executable,
+            contents: text.into(),
+        };
         Node::Directory(BTreeMap::from([
-            (b"bin".to_vec(), Node::Directory(BTreeMap::from([(b"run".to_vec(), file(true, "#!"))]))),
+            (
+                b"bin".to_vec(),
+                Node::Directory(BTreeMap::from([(b"run".to_vec(), file(true, "#!"))])),
+            ),
             (b"link".to_vec(), Node::Symlink(b"/etc/passwd".to_vec())),
             (b"text".to_vec(), file(false, &"long ".repeat(100_000))),
         ]))
@@ -184,14 +247,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out");
         unpack(&tree().write_to(Vec::new()).unwrap()[..], &target).unwrap();
-        for (name, mode) in [("", 0o555), ("bin", 0o555), ("bin/run", 0o555), ("text", 0o444)] {
+        for (name, mode) in [
+            ("", 0o555),
+            ("bin", 0o555),
+            ("bin/run", 0o555),
+            ("text", 0o444),
+        ] {
             let metadata = fs::metadata(target.join(name)).unwrap();
             assert_eq!(metadata.permissions().mode() & 0o7777, mode, "{name}");
             assert_eq!(metadata.mtime(), 1, "{name}");
         }
-        assert_eq!(fs::read_link(target.join("link")).unwrap(), Path::new("/etc/passwd"));
-        assert_eq!(fs::symlink_metadata(target.join("link")).unwrap().mtime(), 1);
-        assert_eq!(crate::pack::nar_hash_and_size(&target).unwrap(), tree().nar_hash().unwrap());
+        assert_eq!(
+            fs::read_link(target.join("link")).unwrap(),
+            Path::new("/etc/passwd")
+        );
+        assert_eq!(
+            fs::symlink_metadata(target.join("link")).unwrap().mtime(),
+            1
+        );
+        assert_eq!(
+            crate::pack::nar_hash_and_size(&target).unwrap(),
+            tree().nar_hash().unwrap()
+        );
     }
 
     #[test]
@@ -202,7 +279,10 @@ mod tests {
         assert!(unpack(&tree().write_to(Vec::new()).unwrap()[..], &target).is_err());
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("elsewhere", &link).unwrap();
-        let file = Node::File { executable: false, contents: b"x".to_vec() };
+        let file = Node::File {
+            executable: false,
+            contents: b"x".to_vec(),
+        };
         assert!(unpack(&file.write_to(Vec::new()).unwrap()[..], &link).is_err());
         assert!(!folder.path().join("elsewhere").exists());
     }

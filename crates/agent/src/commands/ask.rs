@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use api::agent as wire;
 use serde_json::json;
-use ttrpc::context::{self, Context};
 use ttrpc::r#async::Client;
+use ttrpc::context::{self, Context};
 
 use super::CommandError;
 use crate::args::Global;
@@ -21,7 +21,10 @@ pub(super) async fn connect(global: &Global) -> Result<wire::AgentClient, Comman
     let client = Client::connect(&format!("unix://{}", socket.display())).await;
     client
         .map(wire::AgentClient::new)
-        .map_err(|source| CommandError::NoAgent { socket: socket.display().to_string(), source })
+        .map_err(|source| CommandError::NoAgent {
+            socket: socket.display().to_string(),
+            source,
+        })
 }
 
 fn patience() -> Context {
@@ -38,7 +41,10 @@ fn refused(error: ttrpc::Error) -> CommandError {
 /// `nival-agent status`.
 pub(super) async fn status(global: &Global, as_json: bool) -> Result<(), CommandError> {
     let client = connect(global).await?;
-    let status = client.status(patience(), &wire::StatusRequest::default()).await.map_err(refused)?;
+    let status = client
+        .status(patience(), &wire::StatusRequest::default())
+        .await
+        .map_err(refused)?;
     let mut out = std::io::stdout().lock();
     if as_json {
         writeln!(out, "{:#}", to_json(&status))?;
@@ -51,15 +57,35 @@ pub(super) async fn status(global: &Global, as_json: bool) -> Result<(), Command
         status.store_paths, status.store_bytes, status.bytes_fetched, status.peak_memory_kib
     )?;
     for closure in &status.closures {
-        let mounted = if closure.mounted { "mounted" } else { "present" };
-        writeln!(out, "{mounted:<8} {} ({} paths, {} bytes)", closure.pin, closure.paths, closure.nar_bytes)?;
+        let mounted = if closure.mounted {
+            "mounted"
+        } else {
+            "present"
+        };
+        writeln!(
+            out,
+            "{mounted:<8} {} ({} paths, {} bytes)",
+            closure.pin, closure.paths, closure.nar_bytes
+        )?;
     }
     for lease in &status.leases {
-        let container = if lease.container.is_empty() { "(sandbox)" } else { &lease.container };
-        writeln!(out, "lease    {}/{} {container}: {}", lease.namespace, lease.pod, lease.pin)?;
+        let container = if lease.container.is_empty() {
+            "(sandbox)"
+        } else {
+            &lease.container
+        };
+        writeln!(
+            out,
+            "lease    {}/{} {container}: {}",
+            lease.namespace, lease.pod, lease.pin
+        )?;
     }
     for fetch in &status.fetches {
-        writeln!(out, "fetching {}: {} of {} bytes", fetch.pin, fetch.bytes_done, fetch.bytes_total)?;
+        writeln!(
+            out,
+            "fetching {}: {} of {} bytes",
+            fetch.pin, fetch.bytes_done, fetch.bytes_total
+        )?;
     }
     Ok(())
 }
@@ -74,10 +100,9 @@ fn to_json(status: &wire::StatusResponse) -> serde_json::Value {
             "container": one.container, "pin": one.pin, "sandboxId": one.sandbox_id,
         })
     });
-    let fetches = status
-        .fetches
-        .iter()
-        .map(|one| json!({"pin": one.pin, "bytesDone": one.bytes_done, "bytesTotal": one.bytes_total}));
+    let fetches = status.fetches.iter().map(
+        |one| json!({"pin": one.pin, "bytesDone": one.bytes_done, "bytesTotal": one.bytes_total}),
+    );
     json!({
         "version": status.version,
         "storePaths": status.store_paths,
@@ -93,20 +118,45 @@ fn to_json(status: &wire::StatusResponse) -> serde_json::Value {
 /// `nival-agent collect`.
 pub(super) async fn collect(global: &Global, dry_run: bool) -> Result<(), CommandError> {
     let client = connect(global).await?;
-    let request = wire::CollectRequest { dry_run, ..Default::default() };
-    let answer = client.collect(patience(), &request).await.map_err(refused)?;
+    let request = wire::CollectRequest {
+        dry_run,
+        ..Default::default()
+    };
+    let answer = client
+        .collect(patience(), &request)
+        .await
+        .map_err(refused)?;
     let verb = if dry_run { "would remove" } else { "removed" };
-    writeln!(std::io::stdout(), "{verb} {} store paths, {} bytes", answer.paths_removed, answer.bytes_freed)?;
+    writeln!(
+        std::io::stdout(),
+        "{verb} {} store paths, {} bytes",
+        answer.paths_removed,
+        answer.bytes_freed
+    )?;
     Ok(())
 }
 
 /// `nival-agent prefetch`.
-pub(super) async fn prefetch(global: &Global, reference: String, system: Option<String>) -> Result<(), CommandError> {
+pub(super) async fn prefetch(
+    global: &Global,
+    reference: String,
+    system: Option<String>,
+) -> Result<(), CommandError> {
     let client = connect(global).await?;
     let system = system.unwrap_or_default();
-    let request = wire::PrefetchRequest { reference, system, ..Default::default() };
-    let answer = client.prefetch(patience(), &request).await.map_err(refused)?;
+    let request = wire::PrefetchRequest {
+        reference,
+        system,
+        ..Default::default()
+    };
+    let answer = client
+        .prefetch(patience(), &request)
+        .await
+        .map_err(refused)?;
     let (pin, paths, bytes) = (answer.pin, answer.paths_fetched, answer.bytes_fetched);
-    writeln!(std::io::stdout(), "{pin}: fetched {paths} store paths, {bytes} bytes")?;
+    writeln!(
+        std::io::stdout(),
+        "{pin}: fetched {paths} store paths, {bytes} bytes"
+    )?;
     Ok(())
 }

@@ -38,17 +38,28 @@ pub(super) async fn run(global: &Global) -> Result<(), CommandError> {
             Err(text) => writeln!(out, "FAIL  {name}: {text}")?,
         }
     }
-    if findings.iter().all(|(_, finding)| finding.is_ok()) { Ok(()) } else { Err(CommandError::Unfit) }
+    if findings.iter().all(|(_, finding)| finding.is_ok()) {
+        Ok(())
+    } else {
+        Err(CommandError::Unfit)
+    }
 }
 
 fn kernel() -> Finding {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= OLDEST_KERNEL {
         return Ok(release);
     }
-    Err(format!("Linux {release} is too old: recursive read-only mounts need 5.12"))
+    Err(format!(
+        "Linux {release} is too old: recursive read-only mounts need 5.12"
+    ))
 }
 
 fn user() -> Finding {
@@ -60,14 +71,21 @@ fn user() -> Finding {
 
 fn trust(settings: &Settings) -> Finding {
     match settings.trusted.iter().count() {
-        0 => Err(format!("none: no environment will start; add owners and keys to [trust] in {}", settings.file.display())),
+        0 => Err(format!(
+            "none: no environment will start; add owners and keys to [trust] in {}",
+            settings.file.display()
+        )),
         count => Ok(count.to_string()),
     }
 }
 
 fn disk(state: &Path) -> Finding {
-    let there = state.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let disk = rustix::fs::statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
+    let there = state
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(Path::new("/"));
+    let disk =
+        rustix::fs::statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} has {} MB free", there.display(), free / 1_000_000);
     if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
@@ -80,5 +98,8 @@ async fn hub(settings: &Settings) -> Finding {
     let http = store::http_client("nival-agent-doctor").map_err(|error| one_line(&error))?;
     let client = HubClient::new(&settings.hub, None, http).map_err(|error| one_line(&error))?;
     let info = client.info().await.map_err(|error| one_line(&error))?;
-    Ok(format!("{} answers (version {})", settings.hub, info.version))
+    Ok(format!(
+        "{} answers (version {})",
+        settings.hub, info.version
+    ))
 }

@@ -46,7 +46,10 @@ enum CommandError {
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     // Two workers: one per processor wastes memory on large nodes, and with one a long request blocks the probes.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.expect("the system has threads and an event queue");
     let Arguments { global, command } = arguments;
     let result = runtime.block_on(async {
@@ -54,7 +57,9 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             Command::Serve(serve) => serve::run(&global, &serve).await,
             Command::Status { json } => ask::status(&global, json).await,
             Command::Collect { dry_run } => ask::collect(&global, dry_run).await,
-            Command::Prefetch { reference, system } => ask::prefetch(&global, reference, system).await,
+            Command::Prefetch { reference, system } => {
+                ask::prefetch(&global, reference, system).await
+            }
             Command::Doctor => doctor::run(&global).await,
         }
     });

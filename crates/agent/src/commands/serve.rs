@@ -23,11 +23,19 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<(), CommandErr
     let tasks = TaskTracker::new();
     let http = store::http_client(concat!("nival-agent/", env!("CARGO_PKG_VERSION")))?;
     let (path, metrics_address) = (settings.socket.clone(), settings.metrics);
-    let agent = Arc::new(Agent::open(settings, Arc::new(Linux), http, tasks.clone(), stop.clone())?);
+    let agent = Arc::new(Agent::open(
+        settings,
+        Arc::new(Linux),
+        http,
+        tasks.clone(),
+        stop.clone(),
+    )?);
 
     let listener = socket::listen(&path)?;
     let service = api::agent::create_agent(Arc::new(Service(Arc::clone(&agent))));
-    let mut server = Server::new().add_listener(Listener::new(socket::connections(listener))).register_service(service);
+    let mut server = Server::new()
+        .add_listener(Listener::new(socket::connections(listener)))
+        .register_service(service);
     server.start().await.map_err(CommandError::Serve)?;
     if let Some(address) = metrics_address {
         let failed = |source| CommandError::Metrics { address, source };

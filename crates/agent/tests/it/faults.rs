@@ -9,7 +9,9 @@ use crate::hub::Package;
 use crate::scene::Scene;
 
 fn packages() -> Vec<Package> {
-    (0..6).map(|number| Package::noise(&format!("noise{number}"), 400_000)).collect()
+    (0..6)
+        .map(|number| Package::noise(&format!("noise{number}"), 400_000))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,16 +19,27 @@ async fn one_flipped_bit_is_refused_with_the_path_both_hashes_and_the_source() {
     testkit::require!(root);
     let scene = Scene::start().await;
     let package = Package::noise("victim", 50_000);
-    scene.hub.push("demo/app", &[package.clone()]);
+    scene.hub.push("demo/app", std::slice::from_ref(&package));
     scene.hub.tamper_nar(&package, |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
     });
     let (code, message) = scene.start_in_web("demo/app").await.unwrap_err();
     assert_eq!(code, Code::DATA_LOSS);
-    let wanted = format!("corrupt NAR of {}: expected {}", package.path.path, package.path.nar_hash);
-    assert!(message.contains(&wanted) && message.contains(&format!("from http://{}/cache/demo", scene.hub.address)), "{message}");
-    assert_eq!(scene.hub.requests("cache nar/"), 1, "corrupt bytes are not asked for again");
+    let wanted = format!(
+        "corrupt NAR of {}: expected {}",
+        package.path.path, package.path.nar_hash
+    );
+    assert!(
+        message.contains(&wanted)
+            && message.contains(&format!("from http://{}/cache/demo", scene.hub.address)),
+        "{message}"
+    );
+    assert_eq!(
+        scene.hub.requests("cache nar/"),
+        1,
+        "corrupt bytes are not asked for again"
+    );
     assert_eq!(fs::read_dir(scene.state("store/paths")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(scene.state("store/tmp")).unwrap().count(), 0);
     // Once the hub is repaired, the next start succeeds.
@@ -43,7 +56,10 @@ async fn truncated_downloads_and_errors_of_the_server_are_asked_for_again() {
     scene.start_in_web("demo/app").await.unwrap();
     let more = Package::noise("more", 10_000);
     scene.hub.push("demo/web", &[more]);
-    scene.prepare(&scene.request("team-a", "demo/web")).await.unwrap();
+    scene
+        .prepare(&scene.request("team-a", "demo/web"))
+        .await
+        .unwrap();
     assert!(scene.hub.requests("cache nar/") >= 10);
 }
 
@@ -59,10 +75,23 @@ async fn past_the_wait_the_state_is_told_and_the_fetch_goes_on() {
     let (code, message) = scene.prepare(&request).await.unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(code, Code::UNAVAILABLE);
-    assert!(message.starts_with("fetching demo/app:1: 0.") && message.contains(" of 2.4 MB ("), "{message}");
+    assert!(
+        message.starts_with("fetching demo/app:1: 0.") && message.contains(" of 2.4 MB ("),
+        "{message}"
+    );
     let status = scene.status().await;
-    assert_eq!((status.fetches.len(), status.fetches[0].bytes_total > 2_400_000), (1, true));
-    scene.until("the fetch has ended", async || scene.status().await.fetches.is_empty()).await;
+    assert_eq!(
+        (
+            status.fetches.len(),
+            status.fetches[0].bytes_total > 2_400_000
+        ),
+        (1, true)
+    );
+    scene
+        .until("the fetch has ended", async || {
+            scene.status().await.fetches.is_empty()
+        })
+        .await;
     let asked = scene.hub.requests("cache nar/");
     assert_eq!(asked, 6);
     scene.prepare(&request).await.unwrap();
@@ -81,8 +110,13 @@ async fn twenty_pods_at_once_fetch_once() {
         request
     });
     let requests: Vec<_> = requests.collect();
-    let answers = futures::future::join_all(requests.iter().map(|request| scene.prepare(request))).await;
-    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|one| one.mount_source == answers[0].as_ref().unwrap().mount_source)));
+    let answers =
+        futures::future::join_all(requests.iter().map(|request| scene.prepare(request))).await;
+    assert!(answers.iter().all(|answer| {
+        answer
+            .as_ref()
+            .is_ok_and(|one| one.mount_source == answers[0].as_ref().unwrap().mount_source)
+    }));
     assert_eq!(scene.hub.requests("cache nar/"), 6);
     assert_eq!(scene.status().await.leases.len(), 20);
 }
@@ -98,8 +132,15 @@ async fn a_kill_in_the_middle_of_a_fetch_leaves_nothing_half_and_the_next_start_
         let before = scene.hub.requests("cache nar/");
         let mut request = scene.request("web", "demo/app");
         request.wait_milliseconds = 1;
-        assert_eq!(scene.prepare(&request).await.unwrap_err().0, Code::UNAVAILABLE);
-        scene.until("NARs are on their way", async || scene.hub.requests("cache nar/") > before + 1).await;
+        assert_eq!(
+            scene.prepare(&request).await.unwrap_err().0,
+            Code::UNAVAILABLE
+        );
+        scene
+            .until("NARs are on their way", async || {
+                scene.hub.requests("cache nar/") > before + 1
+            })
+            .await;
         tokio::time::sleep(Duration::from_millis(30 * round)).await;
         scene.kill_agent();
         scene.start_agent().await;
@@ -109,7 +150,10 @@ async fn a_kill_in_the_middle_of_a_fetch_leaves_nothing_half_and_the_next_start_
     let answer = scene.start_in_web("demo/app").await.unwrap();
     for package in &packages {
         let base_name = package.path.path.base_name();
-        let place = scene.state("store/paths").join(base_name).join(package.path.nar_hash.digest_nix32());
+        let place = scene
+            .state("store/paths")
+            .join(base_name)
+            .join(package.path.nar_hash.digest_nix32());
         let (hash, _) = store::pack::nar_hash_and_size(&place).unwrap();
         assert_eq!(hash, package.path.nar_hash);
         assert!(answer.mount_source.contains("/store/mounts/"));
@@ -124,14 +168,27 @@ async fn a_hub_that_goes_away_in_the_middle_is_told_and_the_next_start_completes
     scene.hub.contents().slow = Some(Duration::from_millis(20));
     let mut request = scene.request("web", "demo/app");
     request.wait_milliseconds = 1;
-    assert_eq!(scene.prepare(&request).await.unwrap_err().0, Code::UNAVAILABLE);
-    scene.until("NARs are on their way", async || scene.hub.requests("cache nar/") > 1).await;
+    assert_eq!(
+        scene.prepare(&request).await.unwrap_err().0,
+        Code::UNAVAILABLE
+    );
+    scene
+        .until("NARs are on their way", async || {
+            scene.hub.requests("cache nar/") > 1
+        })
+        .await;
     scene.hub.stop();
     request.wait_milliseconds = 60_000;
     let (code, message) = scene.prepare(&request).await.unwrap_err();
     assert_eq!(code, Code::UNAVAILABLE);
-    assert!(message.starts_with("demo/app:1 cannot be had: cannot fetch /nix/store/"), "{message}");
-    assert!(message.contains(&format!("http://{}/cache/demo", scene.hub.address)), "{message}");
+    assert!(
+        message.starts_with("demo/app:1 cannot be had: cannot fetch /nix/store/"),
+        "{message}"
+    );
+    assert!(
+        message.contains(&format!("http://{}/cache/demo", scene.hub.address)),
+        "{message}"
+    );
     assert_eq!(fs::read_dir(scene.state("store/tmp")).unwrap().count(), 0);
     scene.hub.contents().slow = None;
     scene.hub.resume().await;
@@ -147,7 +204,12 @@ async fn a_full_disk_is_named_and_nothing_half_placed_stays() {
     let mount = |size: &str| {
         let state = scene.path("state");
         fs::create_dir_all(&state).unwrap();
-        let status = scene.inside("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(&state).status().unwrap();
+        let status = scene
+            .inside("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+            .arg(&state)
+            .status()
+            .unwrap();
         assert!(status.success());
     };
     mount("2m");
@@ -156,9 +218,16 @@ async fn a_full_disk_is_named_and_nothing_half_placed_stays() {
     let (code, message) = scene.start_in_web("demo/app").await.unwrap_err();
     assert_eq!(code, Code::RESOURCE_EXHAUSTED, "{message}");
     let filesystem = format!("the file system at {} has ", scene.path("state").display());
-    assert!(message.contains(&filesystem) && message.contains("bytes are needed"), "{message}");
+    assert!(
+        message.contains(&filesystem) && message.contains("bytes are needed"),
+        "{message}"
+    );
     assert!(message.ends_with("run `nival-agent collect`"), "{message}");
-    assert_eq!(scene.hub.requests("cache nar/"), 0, "it is known before anything is downloaded");
+    assert_eq!(
+        scene.hub.requests("cache nar/"),
+        0,
+        "it is known before anything is downloaded"
+    );
     assert_eq!(scene.status().await.store_paths, 0);
 }
 
@@ -173,7 +242,11 @@ async fn a_stop_ends_fetches_and_a_new_start_takes_them_up() {
     scene.prepare(&request).await.unwrap_err();
     let begun = Instant::now();
     scene.stop_agent();
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
     scene.hub.contents().slow = None;
     scene.start_agent().await;
     scene.start_in_web("demo/app").await.unwrap();

@@ -64,12 +64,24 @@ impl Package {
         let nar = node.write_to(Vec::new()).unwrap();
         let nar_hash = Hash::sha256(&nar);
         let path = StorePath::source(name, &nar_hash, &Default::default(), false).unwrap();
-        Self { path: ClosurePath { path, nar_hash, nar_size: nar.len() as u64, references: Vec::new() }, node }
+        Self {
+            path: ClosurePath {
+                path,
+                nar_hash,
+                nar_size: nar.len() as u64,
+                references: Vec::new(),
+            },
+            node,
+        }
     }
 
     /// A package with one file of bytes that compress badly.
     pub(crate) fn noise(name: &str, bytes: usize) -> Self {
-        let mut state = u64::from_le_bytes(Hash::sha256(name.as_bytes()).digest()[..8].try_into().unwrap());
+        let mut state = u64::from_le_bytes(
+            Hash::sha256(name.as_bytes()).digest()[..8]
+                .try_into()
+                .unwrap(),
+        );
         let contents = std::iter::repeat_with(|| {
             state ^= state << 13;
             state ^= state >> 7;
@@ -77,16 +89,33 @@ impl Package {
             (state >> 32) as u8
         });
         let contents = contents.take(bytes).collect();
-        Self::new(name, folder([("data", Node::File { executable: false, contents })]))
+        Self::new(
+            name,
+            folder([(
+                "data",
+                Node::File {
+                    executable: false,
+                    contents,
+                },
+            )]),
+        )
     }
 }
 
 pub(crate) fn folder<const N: usize>(entries: [(&str, Node); N]) -> Node {
-    Node::Directory(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)).collect())
+    Node::Directory(
+        entries
+            .into_iter()
+            .map(|(name, node)| (name.as_bytes().to_vec(), node))
+            .collect(),
+    )
 }
 
 pub(crate) fn program(text: &str) -> Node {
-    Node::File { executable: true, contents: text.into() }
+    Node::File {
+        executable: true,
+        contents: text.into(),
+    }
 }
 
 pub(crate) fn link(target: &str) -> Node {
@@ -123,7 +152,10 @@ impl Hub {
         let router = Router::new()
             .route("/v1/environments/{owner}/{name}", get(environment))
             .route("/v1/environments/{owner}/{name}/live", get(live))
-            .route("/v1/environments/{owner}/{name}/generations/{which}", get(generation))
+            .route(
+                "/v1/environments/{owner}/{name}/generations/{which}",
+                get(generation),
+            )
             .route("/cache/{owner}/{*file}", get(cache))
             .with_state(Arc::clone(&self.contents));
         let stop = self.stop.clone();
@@ -143,7 +175,11 @@ impl Hub {
     }
 
     pub(crate) fn requests(&self, part: &str) -> usize {
-        self.contents().requests.iter().filter(|one| one.contains(part)).count()
+        self.contents()
+            .requests
+            .iter()
+            .filter(|one| one.contains(part))
+            .count()
     }
 
     /// Publishes a generation with these packages, the first of them being the environment, and makes it live.
@@ -157,17 +193,33 @@ impl Hub {
         packages: &[Package],
         change: impl FnOnce(&mut Generation),
     ) -> String {
-        packages.iter().for_each(|package| self.serve_package(package));
-        let mut closure: Vec<_> = packages.iter().map(|package| package.path.clone()).collect();
+        packages
+            .iter()
+            .for_each(|package| self.serve_package(package));
+        let mut closure: Vec<_> = packages
+            .iter()
+            .map(|package| package.path.clone())
+            .collect();
         closure.sort_by(|one, other| one.path.cmp(&other.path));
         let environment: EnvironmentName = name.parse().unwrap();
-        let number = self.contents().environments.get(name).map_or(0, |entry| entry.generations.len() as u64) + 1;
+        let number = self
+            .contents()
+            .environments
+            .get(name)
+            .map_or(0, |entry| entry.generations.len() as u64)
+            + 1;
         let one = SystemGeneration {
             environment: packages[0].path.path.clone(),
             closure,
             activation: ActivationPlan {
-                variables: vec![Variable { name: "GREETING".to_owned(), value: "hello ${USER}".to_owned() }],
-                search_paths: BTreeMap::from([("PATH".to_owned(), vec![format!("{}/bin", packages[0].path.path)])]),
+                variables: vec![Variable {
+                    name: "GREETING".to_owned(),
+                    value: "hello ${USER}".to_owned(),
+                }],
+                search_paths: BTreeMap::from([(
+                    "PATH".to_owned(),
+                    vec![format!("{}/bin", packages[0].path.path)],
+                )]),
                 hook: Some("echo hook".to_owned()),
                 ..Default::default()
             },
@@ -189,11 +241,14 @@ impl Hub {
         let signed = Signed::new(&generation, &self.key).unwrap();
         let pin = format!("{name}:{number}@{}", signed.digest());
         let mut contents = self.contents();
-        let entry = contents.environments.entry(name.to_owned()).or_insert(Entry {
-            public: true,
-            live: None,
-            generations: Vec::new(),
-        });
+        let entry = contents
+            .environments
+            .entry(name.to_owned())
+            .or_insert(Entry {
+                public: true,
+                live: None,
+                generations: Vec::new(),
+            });
         entry.generations.push(signed);
         drop(contents);
         self.point(name, number, number);
@@ -203,8 +258,13 @@ impl Hub {
     /// Moves the live pointer.
     pub(crate) fn point(&self, name: &str, number: u64, sequence: u64) {
         let digest = self.contents().environments[name].generations[number as usize - 1].digest();
-        let pointer =
-            LivePointer { environment: name.parse().unwrap(), number, digest, sequence, time: String::new() };
+        let pointer = LivePointer {
+            environment: name.parse().unwrap(),
+            number,
+            digest,
+            sequence,
+            time: String::new(),
+        };
         let signed = Signed::new(&pointer, &self.key).unwrap();
         self.contents().environments.get_mut(name).unwrap().live = Some(signed);
     }
@@ -215,7 +275,14 @@ impl Hub {
 
     /// Changes a generation's record as somebody with access to the hub's disk could.
     pub(crate) fn tamper(&self, name: &str, number: usize, change: impl FnOnce(&mut Signed)) {
-        change(&mut self.contents().environments.get_mut(name).unwrap().generations[number - 1]);
+        change(
+            &mut self
+                .contents()
+                .environments
+                .get_mut(name)
+                .unwrap()
+                .generations[number - 1],
+        );
     }
 
     /// Changes the bytes of a package's NAR.
@@ -261,7 +328,14 @@ impl Drop for Hub {
 type Shared = State<Arc<Mutex<Contents>>>;
 
 fn refuse(status: StatusCode, code: ErrorCode) -> Response {
-    (status, Json(ErrorBody { code, message: "no".to_owned() })).into_response()
+    (
+        status,
+        Json(ErrorBody {
+            code,
+            message: "no".to_owned(),
+        }),
+    )
+        .into_response()
 }
 
 /// Finds an environment as the asker may see it.
@@ -278,28 +352,53 @@ fn with_entry(
         contents.fail -= 1;
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal);
     }
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let known = token == Some(&format!("Bearer {TOKEN}"));
-    let entry = contents.environments.get(name).filter(|entry| entry.public || known);
-    entry.and_then(answer).unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, ErrorCode::NotFound))
+    let entry = contents
+        .environments
+        .get(name)
+        .filter(|entry| entry.public || known);
+    entry
+        .and_then(answer)
+        .unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, ErrorCode::NotFound))
 }
 
-async fn environment(shared: Shared, headers: HeaderMap, Path((owner, name)): Path<(String, String)>) -> Response {
+async fn environment(
+    shared: Shared,
+    headers: HeaderMap,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response {
     let name = format!("{owner}/{name}");
-    with_entry(&shared, &headers, &name, format!("environment {name}"), |entry| {
-        let visibility = if entry.public { Visibility::Public } else { Visibility::Private };
-        let environment = Environment {
-            environment: name.parse().unwrap(),
-            visibility,
-            head: None,
-            live: None,
-            sequence: 0,
-        };
-        Some(Json(environment).into_response())
-    })
+    with_entry(
+        &shared,
+        &headers,
+        &name,
+        format!("environment {name}"),
+        |entry| {
+            let visibility = if entry.public {
+                Visibility::Public
+            } else {
+                Visibility::Private
+            };
+            let environment = Environment {
+                environment: name.parse().unwrap(),
+                visibility,
+                head: None,
+                live: None,
+                sequence: 0,
+            };
+            Some(Json(environment).into_response())
+        },
+    )
 }
 
-async fn live(shared: Shared, headers: HeaderMap, Path((owner, name)): Path<(String, String)>) -> Response {
+async fn live(
+    shared: Shared,
+    headers: HeaderMap,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response {
     let name = format!("{owner}/{name}");
     with_entry(&shared, &headers, &name, format!("live {name}"), |entry| {
         entry.live.clone().map(|live| Json(live).into_response())
@@ -312,13 +411,29 @@ async fn generation(
     Path((owner, name, which)): Path<(String, String, String)>,
 ) -> Response {
     let name = format!("{owner}/{name}");
-    with_entry(&shared, &headers, &name, format!("generation {name} {which}"), |entry| {
-        // By position, not by the record's own digest: a tampered record is served in the place of the right one.
-        let by_number = which.parse::<usize>().ok().and_then(|number| entry.generations.get(number.checked_sub(1)?));
-        let by_digest = || entry.generations.iter().find(|one| one.digest().to_string() == which);
-        let found = by_number.or_else(by_digest).or_else(|| entry.generations.last().filter(|_| which.contains(':')));
-        found.map(|signed| Json(signed.clone()).into_response())
-    })
+    with_entry(
+        &shared,
+        &headers,
+        &name,
+        format!("generation {name} {which}"),
+        |entry| {
+            // By position, not by the record's own digest: a tampered record is served in the place of the right one.
+            let by_number = which
+                .parse::<usize>()
+                .ok()
+                .and_then(|number| entry.generations.get(number.checked_sub(1)?));
+            let by_digest = || {
+                entry
+                    .generations
+                    .iter()
+                    .find(|one| one.digest().to_string() == which)
+            };
+            let found = by_number
+                .or_else(by_digest)
+                .or_else(|| entry.generations.last().filter(|_| which.contains(':')));
+            found.map(|signed| Json(signed.clone()).into_response())
+        },
+    )
 }
 
 async fn cache(State(contents): Shared, Path((_, file)): Path<(String, String)>) -> Response {
@@ -342,7 +457,11 @@ async fn cache(State(contents): Shared, Path((_, file)): Path<(String, String)>)
         length
     };
     let slow = contents.slow;
-    let pieces = bytes.slice(..cut).chunks(16 << 10).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+    let pieces = bytes
+        .slice(..cut)
+        .chunks(16 << 10)
+        .map(Bytes::copy_from_slice)
+        .collect::<Vec<_>>();
     let stream = futures::stream::unfold(pieces.into_iter(), move |mut pieces| async move {
         let piece = pieces.next()?;
         if let Some(pause) = slow {

@@ -9,12 +9,21 @@ use crate::scene::Scene;
 
 /// An environment with a shell that is a link to a link, and a `env` that leads out of the store.
 fn packages() -> Vec<Package> {
-    let shell = Package::new("shell", folder([("bin", folder([("bash", program("#!shell")), ("sh", link("bash"))]))]));
+    let shell = Package::new(
+        "shell",
+        folder([(
+            "bin",
+            folder([("bash", program("#!shell")), ("sh", link("bash"))]),
+        )]),
+    );
     let environment = Package::new(
         "environment",
         folder([(
             "bin",
-            folder([("env", link("/usr/bin/env")), ("sh", link(&format!("{}/bin/sh", shell.path.path)))]),
+            folder([
+                ("env", link("/usr/bin/env")),
+                ("sh", link(&format!("{}/bin/sh", shell.path.path))),
+            ]),
         )]),
     );
     vec![environment, shell]
@@ -30,28 +39,72 @@ async fn a_floating_reference_becomes_a_read_only_folder_with_exactly_the_closur
     assert_eq!(answer.pin, pin);
     let environment = packages[0].path.path.to_string();
     assert_eq!(answer.environment, environment);
-    let variables: Vec<_> = answer.variables.iter().map(|one| (one.name.as_str(), one.value.as_str())).collect();
+    let variables: Vec<_> = answer
+        .variables
+        .iter()
+        .map(|one| (one.name.as_str(), one.value.as_str()))
+        .collect();
     assert_eq!(
         variables,
-        [("NIVAL_ENV", &*environment), ("GREETING", "hello ${USER}"), ("NIVAL_ENVIRONMENT", &*pin)]
+        [
+            ("NIVAL_ENV", &*environment),
+            ("GREETING", "hello ${USER}"),
+            ("NIVAL_ENVIRONMENT", &*pin)
+        ]
     );
     assert_eq!(answer.search_paths[0].name, "PATH");
-    assert_eq!(answer.search_paths[0].entries, [format!("{environment}/bin")]);
+    assert_eq!(
+        answer.search_paths[0].entries,
+        [format!("{environment}/bin")]
+    );
     assert_eq!(answer.hook, "echo hook");
     assert_eq!(answer.shell, format!("{environment}/bin/sh"));
-    assert_eq!(answer.env_program, "", "what is not in the closure is not there");
+    assert_eq!(
+        answer.env_program, "",
+        "what is not in the closure is not there"
+    );
 
-    let listing = scene.inside("ls").arg(&answer.mount_source).output().unwrap();
-    let mut names: Vec<_> = packages.iter().map(|one| one.path.path.base_name().to_owned()).collect();
+    let listing = scene
+        .inside("ls")
+        .arg(&answer.mount_source)
+        .output()
+        .unwrap();
+    let mut names: Vec<_> = packages
+        .iter()
+        .map(|one| one.path.path.base_name().to_owned())
+        .collect();
     names.sort();
-    assert_eq!(String::from_utf8(listing.stdout).unwrap().lines().collect::<Vec<_>>(), names);
-    let file = Path::new(&answer.mount_source).join(packages[1].path.path.base_name()).join("bin/bash");
+    assert_eq!(
+        String::from_utf8(listing.stdout)
+            .unwrap()
+            .lines()
+            .collect::<Vec<_>>(),
+        names
+    );
+    let file = Path::new(&answer.mount_source)
+        .join(packages[1].path.path.base_name())
+        .join("bin/bash");
     assert_eq!(scene.read(&file).unwrap(), "#!shell");
-    let write = scene.inside("sh").args(["-c", "echo x > \"$0\""]).arg(&file).output().unwrap();
-    assert!(String::from_utf8_lossy(&write.stderr).contains("Read-only file system"), "{write:?}");
+    let write = scene
+        .inside("sh")
+        .args(["-c", "echo x > \"$0\""])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&write.stderr).contains("Read-only file system"),
+        "{write:?}"
+    );
 
     let status = scene.status().await;
-    assert_eq!((status.store_paths, status.leases.len(), status.closures.len()), (2, 1, 1));
+    assert_eq!(
+        (
+            status.store_paths,
+            status.leases.len(),
+            status.closures.len()
+        ),
+        (2, 1, 1)
+    );
     assert!(status.closures[0].mounted && status.bytes_fetched > 0 && status.peak_memory_kib > 0);
     assert!(fs::symlink_metadata(scene.path("agent.sock")).is_ok());
 }
@@ -68,7 +121,11 @@ async fn all_containers_of_a_sandbox_run_what_the_first_one_got() {
     assert_eq!(scene.prepare(&other).await.unwrap().pin, first);
     scene.kill_agent();
     scene.start_agent().await;
-    assert_eq!(scene.prepare(&other).await.unwrap().pin, first, "also after a restart of the agent");
+    assert_eq!(
+        scene.prepare(&other).await.unwrap().pin,
+        first,
+        "also after a restart of the agent"
+    );
     let mut restarted = scene.request("web", "demo/app");
     restarted.sandbox_id = "another".to_owned();
     assert_eq!(scene.prepare(&restarted).await.unwrap().pin, second);
@@ -82,7 +139,11 @@ async fn numbers_digests_and_pins_name_one_generation() {
     let second = scene.hub.push("demo/app", &[Package::noise("new", 1000)]);
     let digest = first.split_once('@').unwrap().1;
     for reference in ["demo/app:1", &format!("demo/app@{digest}"), &first] {
-        assert_eq!(scene.start_in_web(reference).await.unwrap().pin, first, "{reference}");
+        assert_eq!(
+            scene.start_in_web(reference).await.unwrap().pin,
+            first,
+            "{reference}"
+        );
     }
     let mut pinned = scene.request("web", "demo/app");
     pinned.pin = first.clone();
@@ -98,26 +159,42 @@ async fn a_pinned_generation_that_is_present_starts_with_the_hub_down() {
     let pin = scene.hub.push("demo/app", &packages());
     scene.start_in_web("demo/app").await.unwrap();
     scene.hub.make_private("demo/app");
-    scene.prepare(&scene.request("team-a", "demo/app")).await.unwrap();
+    scene
+        .prepare(&scene.request("team-a", "demo/app"))
+        .await
+        .unwrap();
     scene.hub.stop();
     for namespace in ["web", "team-a"] {
         let mut request = scene.request(namespace, "demo/app");
         request.pin = pin.clone();
         request.sandbox_id = "new".to_owned();
         // In web the last answer of the hub, that it is public, counts.
-        assert_eq!(scene.prepare(&request).await.unwrap().pin, pin, "{namespace}");
+        assert_eq!(
+            scene.prepare(&request).await.unwrap().pin,
+            pin,
+            "{namespace}"
+        );
     }
     scene.kill_agent();
     scene.start_agent().await;
     let mut request = scene.request("team-a", "demo/app");
     request.pin = pin.clone();
-    assert_eq!(scene.prepare(&request).await.unwrap().pin, pin, "also after a restart of the agent");
+    assert_eq!(
+        scene.prepare(&request).await.unwrap().pin,
+        pin,
+        "also after a restart of the agent"
+    );
 
     let mut floating = scene.request("team-a", "demo/app");
     floating.sandbox_id = "newer".to_owned();
     let (code, message) = scene.prepare(&floating).await.unwrap_err();
     assert_eq!(code, ttrpc::Code::UNAVAILABLE);
-    assert!(message.starts_with("cannot ask the hub for the live generation of demo/app: cannot reach the hub"), "{message}");
+    assert!(
+        message.starts_with(
+            "cannot ask the hub for the live generation of demo/app: cannot reach the hub"
+        ),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,15 +203,23 @@ async fn mode_dev_adds_its_search_paths() {
     let scene = Scene::start().await;
     scene.hub.push_with("demo/app", &packages(), |generation| {
         let plan = &mut generation.systems.values_mut().next().unwrap().activation;
-        plan.development_paths.insert("CPATH".to_owned(), vec!["/include".to_owned()]);
+        plan.development_paths
+            .insert("CPATH".to_owned(), vec!["/include".to_owned()]);
     });
     let names = |answer: api::agent::PrepareResponse| -> Vec<String> {
-        answer.search_paths.into_iter().map(|one| one.name).collect()
+        answer
+            .search_paths
+            .into_iter()
+            .map(|one| one.name)
+            .collect()
     };
     let mut request = scene.request("web", "demo/app");
     assert_eq!(names(scene.prepare(&request).await.unwrap()), ["PATH"]);
     request.activate_mode = "dev".to_owned();
-    assert_eq!(names(scene.prepare(&request).await.unwrap()), ["CPATH", "PATH"]);
+    assert_eq!(
+        names(scene.prepare(&request).await.unwrap()),
+        ["CPATH", "PATH"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,14 +229,26 @@ async fn prefetching_fetches_and_mounts_nothing() {
     let pin = scene.hub.push("demo/app", &packages());
     scene.hub.make_private("demo/app");
     let said = scene.command(&["prefetch", "demo/app"]).unwrap();
-    assert!(said.starts_with(&format!("{pin}: fetched 2 store paths")), "{said}");
-    assert!(scene.command(&["prefetch", "demo/app"]).unwrap().contains("fetched 0 store paths"));
-    let status: serde_json::Value = serde_json::from_str(&scene.command(&["status", "--json"]).unwrap()).unwrap();
+    assert!(
+        said.starts_with(&format!("{pin}: fetched 2 store paths")),
+        "{said}"
+    );
+    assert!(
+        scene
+            .command(&["prefetch", "demo/app"])
+            .unwrap()
+            .contains("fetched 0 store paths")
+    );
+    let status: serde_json::Value =
+        serde_json::from_str(&scene.command(&["status", "--json"]).unwrap()).unwrap();
     assert_eq!(status["closures"][0]["pin"], pin.as_str());
     assert_eq!(status["closures"][0]["mounted"], false);
     assert_eq!(status["storePaths"], 2);
     let error = scene.command(&["prefetch", "demo/none"]).unwrap_err();
-    assert!(error.contains("demo/none does not exist at the hub"), "{error}");
+    assert!(
+        error.contains("demo/none does not exist at the hub"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +256,18 @@ async fn extra_caches_are_asked_in_the_order_of_the_configuration() {
     testkit::require!(root);
     let packages = packages();
     let other = crate::hub::Hub::start().await;
-    packages.iter().for_each(|package| other.serve_package(package));
-    let cache = format!("[[substituters]]\nurl = \"http://{}/cache/any\"\nbefore_hub = true\n", other.address);
+    packages
+        .iter()
+        .for_each(|package| other.serve_package(package));
+    let cache = format!(
+        "[[substituters]]\nurl = \"http://{}/cache/any\"\nbefore_hub = true\n",
+        other.address
+    );
     let scene = Scene::start_with(&cache).await;
     scene.hub.push("demo/app", &packages);
     scene.start_in_web("demo/app").await.unwrap();
-    assert_eq!((other.requests("cache nar/"), scene.hub.requests("cache ")), (2, 0));
+    assert_eq!(
+        (other.requests("cache nar/"), scene.hub.requests("cache ")),
+        (2, 0)
+    );
 }

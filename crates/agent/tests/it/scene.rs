@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use api::agent::{AgentClient, PrepareRequest, PrepareResponse, ReleaseRequest, StatusRequest, StatusResponse};
+use api::agent::{
+    AgentClient, PrepareRequest, PrepareResponse, ReleaseRequest, StatusRequest, StatusResponse,
+};
 use fs_err as fs;
 use ttrpc::Code;
 use ttrpc::context::{self, Context};
@@ -34,11 +36,28 @@ impl Scene {
         let hub = Hub::start().await;
         let folder = tempfile::Builder::new().prefix("nva").tempdir().unwrap();
         let mut holder = Command::new("unshare");
-        holder.args(["--mount", "--propagation", "private", "--kill-child", "--fork"]);
-        let mut holder = holder.args(["sh", "-c", "echo; exec sleep infinity"]).stdout(Stdio::piped()).spawn().unwrap();
+        holder.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--kill-child",
+            "--fork",
+        ]);
+        let mut holder = holder
+            .args(["sh", "-c", "echo; exec sleep infinity"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         use std::io::BufRead as _;
-        std::io::BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
-        let mut scene = Self { hub, agent: None, holder, folder };
+        std::io::BufReader::new(holder.stdout.as_mut().unwrap())
+            .read_line(&mut String::new())
+            .unwrap();
+        let mut scene = Self {
+            hub,
+            agent: None,
+            holder,
+            folder,
+        };
         fs::write(scene.path("token"), format!("{TOKEN}\n")).unwrap();
         scene.configure(more);
         scene.start_agent().await;
@@ -68,7 +87,8 @@ impl Scene {
     /// Runs something in the mount namespace of the agent.
     pub(crate) fn inside(&self, program: &str) -> Command {
         let holder = self.holder.id();
-        let children = fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap();
+        let children =
+            fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap();
         let mut command = Command::new("nsenter");
         command.args(["--target", children.trim(), "--mount", "--", program]);
         command
@@ -77,20 +97,37 @@ impl Scene {
     fn agent_command(&self, words: &[&str]) -> Command {
         let mut command = self.inside(env!("CARGO_BIN_EXE_nival-agent"));
         command.args(words);
-        for (name, file) in [("--config", "agent.toml"), ("--state", "state"), ("--socket", "agent.sock")] {
+        for (name, file) in [
+            ("--config", "agent.toml"),
+            ("--state", "state"),
+            ("--socket", "agent.sock"),
+        ] {
             command.arg(name).arg(self.path(file));
         }
         command
     }
 
     pub(crate) async fn start_agent(&mut self) {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("agent.log")).unwrap();
-        let child = self.agent_command(&["serve"]).env("NIVAL_LOG", "debug").stderr(log.into_file()).spawn().unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("agent.log"))
+            .unwrap();
+        let child = self
+            .agent_command(&["serve"])
+            .env("NIVAL_LOG", "debug")
+            .stderr(log.into_file())
+            .spawn()
+            .unwrap();
         self.agent = Some(child);
         let begun = Instant::now();
         while self.client_now().await.is_none() {
             let ended = self.agent.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < DEADLINE, "the agent does not listen: {}", self.log());
+            assert!(
+                ended.is_none() && begun.elapsed() < DEADLINE,
+                "the agent does not listen: {}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -116,7 +153,10 @@ impl Scene {
 
     async fn client_now(&self) -> Option<AgentClient> {
         let address = format!("unix://{}", self.path("agent.sock").display());
-        ttrpc::r#async::Client::connect(&address).await.ok().map(AgentClient::new)
+        ttrpc::r#async::Client::connect(&address)
+            .await
+            .ok()
+            .map(AgentClient::new)
     }
 
     pub(crate) async fn client(&self) -> AgentClient {
@@ -127,7 +167,11 @@ impl Scene {
     pub(crate) fn command(&self, words: &[&str]) -> Result<String, String> {
         let output = self.agent_command(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr) + &text(output.stdout)) }
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr) + &text(output.stdout))
+        }
     }
 
     /// A request for a container of a namespace; its bundle exists.
@@ -147,7 +191,10 @@ impl Scene {
         }
     }
 
-    pub(crate) async fn prepare(&self, request: &PrepareRequest) -> Result<PrepareResponse, (Code, String)> {
+    pub(crate) async fn prepare(
+        &self,
+        request: &PrepareRequest,
+    ) -> Result<PrepareResponse, (Code, String)> {
         let answer = self.client().await.prepare(patience(), request).await;
         answer.map_err(|error| match error {
             ttrpc::Error::RpcStatus(status) => (status.code(), status.message),
@@ -156,17 +203,31 @@ impl Scene {
     }
 
     /// Prepares for a namespace that no rule names.
-    pub(crate) async fn start_in_web(&self, reference: &str) -> Result<PrepareResponse, (Code, String)> {
+    pub(crate) async fn start_in_web(
+        &self,
+        reference: &str,
+    ) -> Result<PrepareResponse, (Code, String)> {
         self.prepare(&self.request("web", reference)).await
     }
 
     pub(crate) async fn release(&self, bundle: &str) {
-        let request = ReleaseRequest { bundle: bundle.to_owned(), ..Default::default() };
-        self.client().await.release(patience(), &request).await.unwrap();
+        let request = ReleaseRequest {
+            bundle: bundle.to_owned(),
+            ..Default::default()
+        };
+        self.client()
+            .await
+            .release(patience(), &request)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn status(&self) -> StatusResponse {
-        self.client().await.status(patience(), &StatusRequest::default()).await.unwrap()
+        self.client()
+            .await
+            .status(patience(), &StatusRequest::default())
+            .await
+            .unwrap()
     }
 
     /// Reads a file as the agent's mount namespace has it.
@@ -182,7 +243,11 @@ impl Scene {
     pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let begun = Instant::now();
         while !holds().await {
-            assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}\n{}", self.log());
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "waited in vain until {what}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -195,7 +260,8 @@ impl Drop for Scene {
             child.kill().and_then(|()| child.wait()).ok();
         }
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            // Beside the panic's own message.
+            std::io::Write::write_all(&mut std::io::stderr(), self.log().as_bytes()).ok();
         }
     }
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change, move_mount,
-    open_tree, unmount,
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change,
+    move_mount, open_tree, unmount,
 };
 
 use super::table::{MountPoint, parse_table};
@@ -33,7 +33,11 @@ fn pair(verb: &'static str, source: &Path, target: &Path) -> impl FnOnce(Errno) 
 }
 
 fn single(verb: &'static str, target: &Path) -> impl FnOnce(Errno) -> MountError {
-    move |error| MountError::Single { verb, target: target.to_owned(), source: error.into() }
+    move |error| MountError::Single {
+        verb,
+        target: target.to_owned(),
+        source: error.into(),
+    }
 }
 
 impl Mounts for Linux {
@@ -48,7 +52,11 @@ impl Mounts for Linux {
 
     fn protect(&self, target: &Path) -> Result<(), MountError> {
         let verb = "make read-only the mount at";
-        set_attributes(target).map_err(|source| MountError::Single { verb, target: target.to_owned(), source })
+        set_attributes(target).map_err(|source| MountError::Single {
+            verb,
+            target: target.to_owned(),
+            source,
+        })
     }
 
     fn copy_tree(&self, source: &Path, target: &Path) -> Result<(), MountError> {
@@ -56,8 +64,14 @@ impl Mounts for Linux {
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_RECURSIVE;
         let tree = open_tree(CWD, source, flags).map_err(pair("copy the mount", source, target))?;
-        move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(pair("attach the mount", source, target))
+        move_mount(
+            tree,
+            "",
+            CWD,
+            target,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+        .map_err(pair("attach the mount", source, target))
     }
 
     fn detach(&self, target: &Path) -> Result<(), MountError> {
@@ -66,7 +80,12 @@ impl Mounts for Linux {
     }
 
     fn is_mount_point(&self, path: &Path) -> Result<bool, MountError> {
-        match rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
+        match rustix::fs::statx(
+            CWD,
+            path,
+            AtFlags::SYMLINK_NOFOLLOW,
+            StatxFlags::BASIC_STATS,
+        ) {
             Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(single("look at", path)(error)),
@@ -102,5 +121,9 @@ fn set_attributes(target: &Path) -> io::Result<()> {
             size_of::<libc::mount_attr>(),
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

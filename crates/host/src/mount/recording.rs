@@ -50,24 +50,32 @@ impl Mounts for Recording {
     fn bind(&self, source: &Path, target: &Path) -> Result<(), MountError> {
         let mut state = self.state();
         state.mounted.insert(target.to_owned());
-        state.operations.push(Operation::Bind(source.to_owned(), target.to_owned()));
+        state
+            .operations
+            .push(Operation::Bind(source.to_owned(), target.to_owned()));
         Ok(())
     }
 
     fn make_private(&self, target: &Path) -> Result<(), MountError> {
-        self.state().operations.push(Operation::MakePrivate(target.to_owned()));
+        self.state()
+            .operations
+            .push(Operation::MakePrivate(target.to_owned()));
         Ok(())
     }
 
     fn protect(&self, target: &Path) -> Result<(), MountError> {
-        self.state().operations.push(Operation::Protect(target.to_owned()));
+        self.state()
+            .operations
+            .push(Operation::Protect(target.to_owned()));
         Ok(())
     }
 
     fn copy_tree(&self, source: &Path, target: &Path) -> Result<(), MountError> {
         let mut state = self.state();
         state.mounted.insert(target.to_owned());
-        state.operations.push(Operation::CopyTree(source.to_owned(), target.to_owned()));
+        state
+            .operations
+            .push(Operation::CopyTree(source.to_owned(), target.to_owned()));
         Ok(())
     }
 
@@ -75,7 +83,11 @@ impl Mounts for Recording {
         let mut state = self.state();
         if !state.mounted.contains(target) {
             let source = io::Error::from(rustix::io::Errno::INVAL);
-            return Err(MountError::Single { verb: "unmount", target: target.to_owned(), source });
+            return Err(MountError::Single {
+                verb: "unmount",
+                target: target.to_owned(),
+                source,
+            });
         }
         state.mounted.retain(|path| !path.starts_with(target));
         state.operations.push(Operation::Detach(target.to_owned()));

@@ -58,8 +58,8 @@ pub(super) async fn download(
         return Err(Failure::Source(SourceError::OtherBytes {
             path: path.path.clone(),
             from: source.name().to_owned(),
-            wanted: path.nar_hash.clone(),
-            found: info.nar_hash,
+            wanted: Box::new(path.nar_hash.clone()),
+            found: Box::new(info.nar_hash),
         }));
     }
     let _slot = store.limits().downloads.acquire().await;
@@ -74,9 +74,13 @@ pub(super) async fn download(
     };
     match body {
         NarBody::File(file) => {
-            let open = fs::File::open(&file).map_err(|source| SourceError::Read { path: file, source })?;
+            let open =
+                fs::File::open(&file).map_err(|source| SourceError::Read { path: file, source })?;
             // The standard's file, so that its reads name no path twice.
-            let reader = Counted { source: open, progress: Arc::clone(progress) };
+            let reader = Counted {
+                source: open,
+                progress: Arc::clone(progress),
+            };
             joined(tokio::task::spawn_blocking(move || job.run(reader)).await)
         }
         NarBody::Response(response) => stream(job, response, path, source, progress).await,
@@ -92,7 +96,10 @@ async fn stream(
     progress: &Arc<Progress>,
 ) -> Result<Unpacked, Failure> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let reader = ChannelReader { receiver, current: Bytes::new() };
+    let reader = ChannelReader {
+        receiver,
+        current: Bytes::new(),
+    };
     let unpacking = tokio::task::spawn_blocking(move || job.run(reader));
     let pumped = async move {
         while let Some(piece) = response.chunk().await? {
@@ -118,7 +125,9 @@ async fn stream(
     }
 }
 
-fn joined(result: Result<Result<Unpacked, Failure>, tokio::task::JoinError>) -> Result<Unpacked, Failure> {
+fn joined(
+    result: Result<Result<Unpacked, Failure>, tokio::task::JoinError>,
+) -> Result<Unpacked, Failure> {
     result.unwrap_or(Err(Failure::Local(FetchError::Interrupted)))
 }
 
@@ -136,7 +145,11 @@ impl Job {
         let mut unpacked_bytes = 0;
         let result = self.unpack(body, &mut unpacked_bytes);
         match result {
-            Ok(()) => Ok(Unpacked { path: self.path, source: self.source, place: self.place }),
+            Ok(()) => Ok(Unpacked {
+                path: self.path,
+                source: self.source,
+                place: self.place,
+            }),
             Err(failure) => {
                 self.progress.take_back(unpacked_bytes);
                 Err(failure)
@@ -147,10 +160,14 @@ impl Job {
     fn unpack<R: Read>(&self, body: R, unpacked_bytes: &mut u64) -> Result<(), Failure> {
         let file = HashingReader::new(body);
         let ended = std::cell::Cell::new(0);
-        let file = Watched { source: file, ended: &ended };
+        let file = Watched {
+            source: file,
+            ended: &ended,
+        };
         let unreadable = |source: UnpackError| self.unreadable(source, ended.get());
         let read = |source| UnpackError::Nar(nix_data::nar::NarError::Read { offset: 0, source });
-        let decompressor = Decompressor::new(self.info.compression, file).map_err(|error| unreadable(read(error)))?;
+        let decompressor = Decompressor::new(self.info.compression, file)
+            .map_err(|error| unreadable(read(error)))?;
         let Some(decompressor) = decompressor else {
             return Err(Failure::Source(SourceError::Compression {
                 path: self.path.path.clone(),
@@ -171,13 +188,15 @@ impl Job {
             return Err(Failure::Source(SourceError::Corrupt {
                 path: self.path.path.clone(),
                 from: self.source.clone(),
-                wanted: self.path.nar_hash.clone(),
+                wanted: Box::new(self.path.nar_hash.clone()),
                 wanted_size: self.path.nar_size,
-                found: hash,
+                found: Box::new(hash),
                 found_size: size,
             }));
         }
-        let file = decompressor.finish().map_err(|error| unreadable(read(error)))?;
+        let file = decompressor
+            .finish()
+            .map_err(|error| unreadable(read(error)))?;
         self.check_file(file.source)
     }
 
@@ -191,7 +210,12 @@ impl Job {
         if let Some(wanted) = self.info.file_size.filter(|wanted| *wanted != size) {
             return Err(differs(format!("{size} bytes instead of {wanted}")).into());
         }
-        if let Some(wanted) = self.info.file_hash.as_ref().filter(|wanted| **wanted != hash) {
+        if let Some(wanted) = self
+            .info
+            .file_hash
+            .as_ref()
+            .filter(|wanted| **wanted != hash)
+        {
             return Err(differs(format!("hash {hash} instead of {wanted}")).into());
         }
         Ok(())
@@ -205,7 +229,10 @@ impl Job {
             return Failure::Local(super::space::full(self.place.path(), &self.path));
         }
         if matches!(source, UnpackError::Write { .. }) {
-            return Failure::Local(FetchError::Place { path, source });
+            return Failure::Local(FetchError::Place {
+                path,
+                source: Box::new(source),
+            });
         }
         let whole = self.info.file_size.is_some_and(|size| got >= size);
         Failure::Source(if got > 0 && !whole {
@@ -214,9 +241,9 @@ impl Job {
             SourceError::Unreadable {
                 path,
                 from,
-                wanted: self.path.nar_hash.clone(),
+                wanted: Box::new(self.path.nar_hash.clone()),
                 wanted_size: self.path.nar_size,
-                source,
+                source: Box::new(source),
             }
         })
     }
@@ -282,7 +309,9 @@ struct Limited<'a, R> {
 
 impl<R: Read> Read for Limited<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         if most == 0 {
             return Ok(0);
         }

@@ -49,7 +49,7 @@ pub enum FetchError {
         others: String,
         /// The most telling fault.
         #[source]
-        source: SourceError,
+        source: Box<SourceError>,
     },
     /// There are no sources at all.
     #[error("cannot fetch {path}: no binary cache is configured")]
@@ -79,7 +79,7 @@ pub enum FetchError {
         path: StorePath,
         /// What went wrong.
         #[source]
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// The disk refused to make what was fetched last.
     #[error("cannot publish fetched paths in the store at {}", root.display())]
@@ -152,12 +152,17 @@ struct Plan {
 impl Plan {
     fn missing(&self) -> Vec<ClosurePath> {
         let mine = self.mine.iter().map(|(path, _)| path);
-        mine.chain(self.others.iter().map(|(path, _)| path)).cloned().collect()
+        mine.chain(self.others.iter().map(|(path, _)| path))
+            .cloned()
+            .collect()
     }
 }
 
 fn plan(store: &Store, closure: &[ClosurePath]) -> Plan {
-    let mut plan = Plan { mine: Vec::new(), others: Vec::new() };
+    let mut plan = Plan {
+        mine: Vec::new(),
+        others: Vec::new(),
+    };
     for path in closure {
         let key = Key::of(path);
         if store.is_present(&key) {
@@ -170,7 +175,8 @@ fn plan(store: &Store, closure: &[ClosurePath]) -> Plan {
             Err(landing) => plan.others.push((path.clone(), landing)),
         }
     }
-    plan.mine.sort_by_key(|(path, _)| std::cmp::Reverse(path.nar_size));
+    plan.mine
+        .sort_by_key(|(path, _)| std::cmp::Reverse(path.nar_size));
     plan
 }
 

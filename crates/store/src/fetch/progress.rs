@@ -47,10 +47,16 @@ impl Progress {
     }
 
     pub(super) fn begin(&self, closure: &[ClosurePath], missing: &[ClosurePath]) {
-        let sum = |paths: &[ClosurePath]| paths.iter().fold(0_u64, |sum, one| sum.saturating_add(one.nar_size));
+        let sum = |paths: &[ClosurePath]| {
+            paths
+                .iter()
+                .fold(0_u64, |sum, one| sum.saturating_add(one.nar_size))
+        };
         let (total, lacking) = (sum(closure), sum(missing));
-        self.paths_total.store(closure.len() as u64, Ordering::Relaxed);
-        self.paths_done.store((closure.len() - missing.len()) as u64, Ordering::Relaxed);
+        self.paths_total
+            .store(closure.len() as u64, Ordering::Relaxed);
+        self.paths_done
+            .store((closure.len() - missing.len()) as u64, Ordering::Relaxed);
         self.bytes_total.store(total, Ordering::Relaxed);
         self.bytes_done.store(total - lacking, Ordering::Relaxed);
     }

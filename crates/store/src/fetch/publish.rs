@@ -24,17 +24,25 @@ pub(super) async fn publish(
     }
     let (store, progress) = (store.clone(), Arc::clone(progress));
     let root = store.root().to_owned();
-    let published = tokio::task::spawn_blocking(move || publish_now(&store, batch, &progress)).await;
+    let published =
+        tokio::task::spawn_blocking(move || publish_now(&store, batch, &progress)).await;
     let published = published.map_err(|_| FetchError::Interrupted)?;
     published.map_err(|source| FetchError::Publish { root, source })
 }
 
-fn publish_now(store: &Store, batch: Vec<(Unpacked, Claim)>, progress: &Progress) -> io::Result<()> {
+fn publish_now(
+    store: &Store,
+    batch: Vec<(Unpacked, Claim)>,
+    progress: &Progress,
+) -> io::Result<()> {
     // After this a power cut can take no bytes away, so a name that lasts has all of them.
     rustix::fs::syncfs(fs::File::open(store.temporary())?)?;
     for (unpacked, claim) in batch {
         let key = Key::of(&unpacked.path);
-        let presence = Presence { nar_size: unpacked.path.nar_size, source: unpacked.source.clone() };
+        let presence = Presence {
+            nar_size: unpacked.path.nar_size,
+            source: unpacked.source.clone(),
+        };
         fs::create_dir_all(store.folder_of(&key))?;
         let place = store.place_of(&key);
         if fs::symlink_metadata(&place).is_ok() {
@@ -45,7 +53,10 @@ fn publish_now(store: &Store, batch: Vec<(Unpacked, Claim)>, progress: &Progress
         seal(&place)?;
         // A record that a power cut loses only means that the path is fetched again: no sync.
         let staged = unpacked.place.path().with_extension("json");
-        fs::write(&staged, serde_json::to_vec(&presence).map_err(io::Error::other)?)?;
+        fs::write(
+            &staged,
+            serde_json::to_vec(&presence).map_err(io::Error::other)?,
+        )?;
         fs::rename(&staged, store.record_of(&key))?;
         store.registry().present.insert(key, presence);
         progress.add_published(unpacked.path.nar_size);

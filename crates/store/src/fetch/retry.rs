@@ -76,8 +76,18 @@ fn summary(path: &ClosurePath, mut faults: Vec<SourceError>) -> FetchError {
     };
     faults.sort_by_key(rank);
     let mut faults = faults.into_iter();
-    let Some(source) = faults.next() else { return FetchError::NoSource { path } };
+    let Some(source) = faults.next() else {
+        return FetchError::NoSource { path };
+    };
     let others: Vec<String> = faults.map(|fault| fault.to_string()).collect();
-    let others = if others.is_empty() { String::new() } else { format!(" (also: {})", others.join("; ")) };
-    FetchError::Source { path, others, source }
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" (also: {})", others.join("; "))
+    };
+    FetchError::Source {
+        path,
+        others,
+        source: Box::new(source),
+    }
 }

@@ -12,7 +12,9 @@ use crate::layout::Store;
 
 /// Fails when what is missing cannot fit: before hours of downloading, not after.
 pub(super) fn check(store: &Store, missing: &[(ClosurePath, Claim)]) -> Result<(), FetchError> {
-    let needed = missing.iter().fold(0_u64, |sum, (path, _)| sum.saturating_add(path.nar_size));
+    let needed = missing
+        .iter()
+        .fold(0_u64, |sum, (path, _)| sum.saturating_add(path.nar_size));
     let available = available(store.root());
     if missing.is_empty() || needed <= available {
         return Ok(());
@@ -20,10 +22,19 @@ pub(super) fn check(store: &Store, missing: &[(ClosurePath, Claim)]) -> Result<(
     let filesystem = mount_point_of(store.root());
     let what = match missing {
         [(path, _)] => path.path.to_string(),
-        [(path, _), ..] => format!("{} store paths, the largest of them {}", missing.len(), path.path),
+        [(path, _), ..] => format!(
+            "{} store paths, the largest of them {}",
+            missing.len(),
+            path.path
+        ),
         [] => return Ok(()),
     };
-    Err(FetchError::DiskFull { what, filesystem, available, needed })
+    Err(FetchError::DiskFull {
+        what,
+        filesystem,
+        available,
+        needed,
+    })
 }
 
 /// Returns the error for a disk that filled up while a path was unpacked.
@@ -39,7 +50,9 @@ pub(super) fn full(place: &Path, path: &ClosurePath) -> FetchError {
 
 /// Returns how many bytes may still be written; where the system does not say, all that are wanted.
 fn available(folder: &Path) -> u64 {
-    rustix::fs::statvfs(folder).map_or(u64::MAX, |state| state.f_bavail.saturating_mul(state.f_frsize))
+    rustix::fs::statvfs(folder).map_or(u64::MAX, |state| {
+        state.f_bavail.saturating_mul(state.f_frsize)
+    })
 }
 
 /// Returns the highest folder on the same file system.

@@ -33,21 +33,32 @@ impl BindTree {
     /// # Errors
     /// Fails when a leftover cannot be taken away.
     pub fn recover(store: &Store, mounts: Arc<dyn Mounts>) -> Result<Self, PresentError> {
-        let tree = Self { mounts, building: Mutex::new(()) };
+        let tree = Self {
+            mounts,
+            building: Mutex::new(()),
+        };
         let known = store.closures()?;
-        let entries = fs::read_dir(store.root().join("mounts")).map_err(|error| store.failed(error))?;
+        let entries =
+            fs::read_dir(store.root().join("mounts")).map_err(|error| store.failed(error))?;
         for entry in entries {
             let place = entry.map_err(|error| store.failed(error))?.path();
-            let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = place
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             let id = name.parse::<ClosureId>().ok();
             match id {
                 Some(id) if known.contains(&id) => {}
                 Some(id) => tree.take_away(&place, id)?,
                 None if name.starts_with(STAGING) => {
-                    let id = name[STAGING.len()..].parse().unwrap_or_else(|_| ClosureId::of(&[]));
+                    let id = name[STAGING.len()..]
+                        .parse()
+                        .unwrap_or_else(|_| ClosureId::of(&[]));
                     tree.take_away(&place, id)?;
                 }
-                None => tracing::warn!(place = %place.display(), "not a presented closure: left alone"),
+                None => {
+                    tracing::warn!(place = %place.display(), "not a presented closure: left alone")
+                }
             }
         }
         Ok(tree)
@@ -64,12 +75,19 @@ impl BindTree {
             self.mounts.detach(place).map_err(failed)?;
         }
         match fs::remove_dir(place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PresentError::Io { id, source: error }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PresentError::Io { id, source: error })
+            }
             _ => Ok(()),
         }
     }
 
-    fn build(&self, store: &Store, id: ClosureId, closure: &[ClosurePath]) -> Result<PathBuf, PresentError> {
+    fn build(
+        &self,
+        store: &Store,
+        id: ClosureId,
+        closure: &[ClosurePath],
+    ) -> Result<PathBuf, PresentError> {
         let in_out = |source| PresentError::Io { id, source };
         let failed = |source| PresentError::Mount { id, source };
         let (tree, binds) = make_tree(store, id, closure)?;
@@ -82,7 +100,9 @@ impl BindTree {
         // Before anything is mounted in it: no other mount namespace is to see the unprotected tree grow.
         self.mounts.make_private(&staging).map_err(failed)?;
         for (source, name) in binds {
-            self.mounts.bind(&source, &staging.join(name)).map_err(failed)?;
+            self.mounts
+                .bind(&source, &staging.join(name))
+                .map_err(failed)?;
         }
         self.mounts.protect(&staging).map_err(failed)?;
         self.mounts.copy_tree(&staging, &place).map_err(failed)?;
@@ -95,9 +115,13 @@ impl Presentation for BindTree {
     fn present(&self, store: &Store, closure: &[ClosurePath]) -> Result<PathBuf, PresentError> {
         let id = store.record_closure(closure)?;
         // Asked before the lock is taken: the collector asks for the two locks in the other order.
-        let missing = closure.iter().find(|path| !store.is_present(&Key::of(path)));
+        let missing = closure
+            .iter()
+            .find(|path| !store.is_present(&Key::of(path)));
         if let Some(path) = missing {
-            return Err(PresentError::Missing { path: path.path.clone() });
+            return Err(PresentError::Missing {
+                path: path.path.clone(),
+            });
         }
         let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = self.presented(store, id)? {
@@ -120,7 +144,9 @@ impl Presentation for BindTree {
     fn presented(&self, store: &Store, id: ClosureId) -> Result<Option<PathBuf>, PresentError> {
         let place = Self::place(store, id);
         let is_there = self.mounts.is_mount_point(&place);
-        Ok(is_there.map_err(|source| PresentError::Mount { id, source })?.then_some(place))
+        Ok(is_there
+            .map_err(|source| PresentError::Mount { id, source })?
+            .then_some(place))
     }
 }
 
@@ -154,6 +180,7 @@ fn make_tree(
         }
         binds.push((source, name));
     }
-    rustix::fs::chmod(&tree, rustix::fs::Mode::from_raw_mode(0o555)).map_err(|error| in_out(error.into()))?;
+    rustix::fs::chmod(&tree, rustix::fs::Mode::from_raw_mode(0o555))
+        .map_err(|error| in_out(error.into()))?;
     Ok((tree, binds))
 }

@@ -26,31 +26,47 @@ impl Directory {
 
     pub(super) fn narinfo(&self, path: &StorePath) -> Result<String, SourceError> {
         let file = self.folder.join(format!("{}.narinfo", path.hash_part()));
-        let bytes = host::fs::read_bounded(&file, LARGEST_NARINFO).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => SourceError::NarInfoSize {
-                path: path.clone(),
-                from: self.name.clone(),
-                most: LARGEST_NARINFO,
-            },
-            _ => self.missing(path.to_string(), &file, error),
-        })?;
+        let bytes =
+            host::fs::read_bounded(&file, LARGEST_NARINFO).map_err(|error| match error.kind() {
+                io::ErrorKind::FileTooLarge => SourceError::NarInfoSize {
+                    path: path.clone(),
+                    from: self.name.clone(),
+                    most: LARGEST_NARINFO,
+                },
+                _ => self.missing(path.to_string(), &file, error),
+            })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     pub(super) fn nar(&self, info: &NarInfo) -> Result<PathBuf, SourceError> {
         // The narinfo's parser lets only paths below the cache through.
-        let file = self.folder.join(info.url.split_once('?').map_or(info.url.as_str(), |(file, _)| file));
+        let file = self.folder.join(
+            info.url
+                .split_once('?')
+                .map_or(info.url.as_str(), |(file, _)| file),
+        );
         match fs_err::metadata(&file) {
             Ok(metadata) if metadata.is_file() => Ok(file),
-            Ok(_) => Err(SourceError::NotThere { from: self.name.clone(), what: info.url.clone() }),
-            Err(error) => Err(self.missing(format!("the NAR of {}", info.store_path), &file, error)),
+            Ok(_) => Err(SourceError::NotThere {
+                from: self.name.clone(),
+                what: info.url.clone(),
+            }),
+            Err(error) => {
+                Err(self.missing(format!("the NAR of {}", info.store_path), &file, error))
+            }
         }
     }
 
     fn missing(&self, what: String, file: &Path, error: io::Error) -> SourceError {
         match error.kind() {
-            io::ErrorKind::NotFound => SourceError::NotThere { from: self.name.clone(), what },
-            _ => SourceError::Read { path: file.to_owned(), source: error },
+            io::ErrorKind::NotFound => SourceError::NotThere {
+                from: self.name.clone(),
+                what,
+            },
+            _ => SourceError::Read {
+                path: file.to_owned(),
+                source: error,
+            },
         }
     }
 }

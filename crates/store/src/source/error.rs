@@ -11,7 +11,9 @@ use crate::unpack::UnpackError;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The address is none of a source.
-    #[error("{address:?} is not the address of a binary cache: expected http://…, https://… or file:///folder")]
+    #[error(
+        "{address:?} is not the address of a binary cache: expected http://…, https://… or file:///folder"
+    )]
     BadAddress {
         /// The address.
         address: String,
@@ -63,7 +65,7 @@ pub enum SourceError {
         from: String,
         /// What is wrong.
         #[source]
-        source: NarInfoError,
+        source: Box<NarInfoError>,
     },
     /// The narinfo is larger than any honest one.
     #[error("the narinfo of {path} from {from} is larger than {most} bytes")]
@@ -86,19 +88,23 @@ pub enum SourceError {
         from: String,
     },
     /// The source has other bytes under this path: another build of it.
-    #[error("{from} has another build of {path}: its NAR hash is {found}, the signed record says {wanted}")]
+    #[error(
+        "{from} has another build of {path}: its NAR hash is {found}, the signed record says {wanted}"
+    )]
     OtherBytes {
         /// The path.
         path: StorePath,
         /// The source.
         from: String,
         /// The record's NAR hash.
-        wanted: Hash,
+        wanted: Box<Hash>,
         /// The narinfo's NAR hash.
-        found: Hash,
+        found: Box<Hash>,
     },
     /// The NAR is compressed in a way that is not read here.
-    #[error("the NAR of {path} at {from} is compressed with {method}, which is not supported: use zstd, xz or none")]
+    #[error(
+        "the NAR of {path} at {from} is compressed with {method}, which is not supported: use zstd, xz or none"
+    )]
     Compression {
         /// The path.
         path: StorePath,
@@ -127,31 +133,35 @@ pub enum SourceError {
         /// The source.
         from: String,
         /// The record's NAR hash.
-        wanted: Hash,
+        wanted: Box<Hash>,
         /// The record's NAR size.
         wanted_size: u64,
         /// The hash of what came.
-        found: Hash,
+        found: Box<Hash>,
         /// Its size.
         found_size: u64,
     },
     /// The bytes are not even a compressed NAR.
-    #[error("corrupt NAR of {path}: expected {wanted} ({wanted_size} bytes), got what cannot be read from {from}")]
+    #[error(
+        "corrupt NAR of {path}: expected {wanted} ({wanted_size} bytes), got what cannot be read from {from}"
+    )]
     Unreadable {
         /// The path.
         path: StorePath,
         /// The source.
         from: String,
         /// The record's NAR hash.
-        wanted: Hash,
+        wanted: Box<Hash>,
         /// The record's NAR size.
         wanted_size: u64,
         /// What is wrong.
         #[source]
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// The file is not the one that the narinfo describes, though the NAR in it is right.
-    #[error("corrupt NAR of {path}: the file from {from} is not the one that its narinfo describes ({detail})")]
+    #[error(
+        "corrupt NAR of {path}: the file from {from} is not the one that its narinfo describes ({detail})"
+    )]
     OtherFile {
         /// The path.
         path: StorePath,
@@ -179,7 +189,12 @@ impl SourceError {
     pub fn is_corrupt(&self) -> bool {
         matches!(
             self,
-            Self::Corrupt { .. } | Self::Unreadable { .. } | Self::OtherFile { .. } | Self::OtherPath { .. } | Self::NarInfo { .. } | Self::NarInfoSize { .. }
+            Self::Corrupt { .. }
+                | Self::Unreadable { .. }
+                | Self::OtherFile { .. }
+                | Self::OtherPath { .. }
+                | Self::NarInfo { .. }
+                | Self::NarInfoSize { .. }
         )
     }
 

@@ -44,15 +44,28 @@ impl Source {
     ///
     /// # Errors
     /// Fails when the address is none of these.
-    pub fn new(address: &str, token: Option<String>, http: &reqwest::Client) -> Result<Self, SourceError> {
-        let refused = || SourceError::BadAddress { address: address.to_owned() };
+    pub fn new(
+        address: &str,
+        token: Option<String>,
+        http: &reqwest::Client,
+    ) -> Result<Self, SourceError> {
+        let refused = || SourceError::BadAddress {
+            address: address.to_owned(),
+        };
         if address.starts_with('/') {
             return Ok(Self::Directory(Directory::new(address.into())));
         }
         let url = Url::parse(address).map_err(|_| refused())?;
         match url.scheme() {
-            "http" | "https" => Ok(Self::BinaryCache(BinaryCache::new(url, token, http.clone()))),
-            "file" => url.to_file_path().map(|folder| Self::Directory(Directory::new(folder))).map_err(|()| refused()),
+            "http" | "https" => Ok(Self::BinaryCache(BinaryCache::new(
+                url,
+                token,
+                http.clone(),
+            ))),
+            "file" => url
+                .to_file_path()
+                .map(|folder| Self::Directory(Directory::new(folder)))
+                .map_err(|()| refused()),
             _ => Err(refused()),
         }
     }
@@ -75,7 +88,11 @@ impl Source {
             Self::BinaryCache(cache) => cache.narinfo(path).await?,
             Self::Directory(folder) => folder.narinfo(path)?,
         };
-        let malformed = |source| SourceError::NarInfo { path: path.clone(), from: self.name().to_owned(), source };
+        let malformed = |source| SourceError::NarInfo {
+            path: path.clone(),
+            from: self.name().to_owned(),
+            source: Box::new(source),
+        };
         let info = NarInfo::parse(&text).map_err(malformed)?;
         if info.store_path != *path {
             return Err(SourceError::OtherPath {

@@ -15,12 +15,18 @@ pub(crate) fn closure_in(cache: &Path, name: &str) -> Vec<ClosurePath> {
     let mut infos = BTreeMap::new();
     for entry in fs::read_dir(cache).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "narinfo") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "narinfo")
+        {
             let info = NarInfo::parse(&fs::read_to_string(&path).unwrap()).unwrap();
             infos.insert(info.store_path.clone(), info);
         }
     }
-    let root = infos.keys().find(|path| path.name().starts_with(name)).unwrap_or_else(|| panic!("{name} in the cache"));
+    let root = infos
+        .keys()
+        .find(|path| path.name().starts_with(name))
+        .unwrap_or_else(|| panic!("{name} in the cache"));
     let mut closure = BTreeMap::new();
     let mut queue = vec![root.clone()];
     while let Some(path) = queue.pop() {
@@ -47,7 +53,11 @@ impl Cache {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("nar")).unwrap();
-        fs::write(folder.path().join("nix-cache-info"), "StoreDir: /nix/store\n").unwrap();
+        fs::write(
+            folder.path().join("nix-cache-info"),
+            "StoreDir: /nix/store\n",
+        )
+        .unwrap();
         Self { folder }
     }
 
@@ -73,7 +83,11 @@ impl Cache {
             }
             _ => nar.clone(),
         };
-        let url = format!("nar/{}{}", Hash::sha256(&file).digest_nix32(), compression.extension());
+        let url = format!(
+            "nar/{}{}",
+            Hash::sha256(&file).digest_nix32(),
+            compression.extension()
+        );
         fs::write(self.folder().join(&url), &file).unwrap();
         let info = NarInfo {
             store_path: path.clone(),
@@ -90,11 +104,21 @@ impl Cache {
             ca: None,
         };
         fs::write(self.narinfo_of(&path), info.to_string()).unwrap();
-        ClosurePath { path, nar_hash, nar_size: nar.len() as u64, references: Vec::new() }
+        ClosurePath {
+            path,
+            nar_hash,
+            nar_size: nar.len() as u64,
+            references: Vec::new(),
+        }
     }
 
     /// Adds a path with one file that compresses badly.
-    pub(crate) fn add_noise(&self, name: &str, bytes: usize, compression: Compression) -> ClosurePath {
+    pub(crate) fn add_noise(
+        &self,
+        name: &str,
+        bytes: usize,
+        compression: Compression,
+    ) -> ClosurePath {
         self.add(name, &file(&noise(name, bytes)), compression)
     }
 
@@ -109,7 +133,10 @@ impl Cache {
 }
 
 pub(crate) fn file(contents: &[u8]) -> Node {
-    Node::File { executable: false, contents: contents.to_vec() }
+    Node::File {
+        executable: false,
+        contents: contents.to_vec(),
+    }
 }
 
 pub(crate) fn folder_with(name: &str, contents: &[u8]) -> Node {
@@ -118,7 +145,11 @@ pub(crate) fn folder_with(name: &str, contents: &[u8]) -> Node {
 
 /// Bytes that look random and are the same every time.
 pub(crate) fn noise(seed: &str, length: usize) -> Vec<u8> {
-    let mut state = u64::from_le_bytes(Hash::sha256(seed.as_bytes()).digest()[..8].try_into().unwrap());
+    let mut state = u64::from_le_bytes(
+        Hash::sha256(seed.as_bytes()).digest()[..8]
+            .try_into()
+            .unwrap(),
+    );
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -138,14 +169,20 @@ pub(crate) struct TestStore {
 impl TestStore {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { store: Store::open(&folder.path().join("store")).unwrap(), folder }
+        Self {
+            store: Store::open(&folder.path().join("store")).unwrap(),
+            folder,
+        }
     }
 
     /// Closes the store and opens it again, as another process would.
     pub(crate) fn reopened(self) -> Self {
         let Self { store, folder } = self;
         drop(store);
-        Self { store: Store::open(&folder.path().join("store")).unwrap(), folder }
+        Self {
+            store: Store::open(&folder.path().join("store")).unwrap(),
+            folder,
+        }
     }
 
     pub(crate) async fn realise(
@@ -153,7 +190,13 @@ impl TestStore {
         closure: &[ClosurePath],
         addresses: &[&str],
     ) -> Result<FetchOutcome, FetchError> {
-        store::realise(&self.store, closure, &sources(addresses), &Arc::new(Progress::default())).await
+        store::realise(
+            &self.store,
+            closure,
+            &sources(addresses),
+            &Arc::new(Progress::default()),
+        )
+        .await
     }
 
     /// Checks that nothing unfinished is left, and that what is recorded is whole.
@@ -166,5 +209,8 @@ impl TestStore {
 pub(crate) fn sources(addresses: &[&str]) -> Vec<Source> {
     host::tls::install();
     let http = store::http_client("nival-test/0").unwrap();
-    addresses.iter().map(|address| Source::new(address, None, &http).unwrap()).collect()
+    addresses
+        .iter()
+        .map(|address| Source::new(address, None, &http).unwrap())
+        .collect()
 }

@@ -24,19 +24,36 @@ impl Scene {
         let cache = Cache::new();
         let add = |name: &str| cache.add_noise(name, 10_000, Compression::Zstd);
         let shared = add("shared");
-        let (first, second) = (vec![shared.clone(), add("one")], vec![shared.clone(), add("two")]);
+        let (first, second) = (
+            vec![shared.clone(), add("one")],
+            vec![shared.clone(), add("two")],
+        );
         let store = TestStore::new();
-        let tree = BindTree::recover(&store.store, Arc::new(Recording::default()) as Arc<dyn Mounts>).unwrap();
+        let tree = BindTree::recover(
+            &store.store,
+            Arc::new(Recording::default()) as Arc<dyn Mounts>,
+        )
+        .unwrap();
         for closure in [&first, &second] {
             store.realise(closure, &[&cache.address()]).await.unwrap();
             tree.present(&store.store, closure).unwrap();
         }
-        Self { store, tree, shared, first, second }
+        Self {
+            store,
+            tree,
+            shared,
+            first,
+            second,
+        }
     }
 
     fn collect(&self, roots: &[&[ClosurePath]], dry_run: bool) -> Collected {
         let roots: BTreeSet<_> = roots.iter().map(|closure| ClosureId::of(closure)).collect();
-        let plan = CollectPlan { roots, enough: u64::MAX, dry_run };
+        let plan = CollectPlan {
+            roots,
+            enough: u64::MAX,
+            dry_run,
+        };
         collect(&self.store.store, &self.tree, &plan).unwrap()
     }
 
@@ -59,13 +76,28 @@ async fn what_a_root_needs_stays_and_the_rest_goes() {
     assert_eq!((would, done.closures, done.paths), (done, 1, 1));
     assert_eq!(done.bytes, scene.first[1].nar_size);
     assert!(scene.has(&scene.shared) && scene.has(&scene.second[1]) && !scene.has(&scene.first[1]));
-    let presented = |closure: &[ClosurePath]| scene.tree.presented(&scene.store.store, ClosureId::of(closure)).unwrap();
+    let presented = |closure: &[ClosurePath]| {
+        scene
+            .tree
+            .presented(&scene.store.store, ClosureId::of(closure))
+            .unwrap()
+    };
     assert!(presented(&scene.second).is_some() && presented(&scene.first).is_none());
     scene.store.assert_sound();
     let all = scene.collect(&[], false);
     assert_eq!(all.paths, 2);
-    assert_eq!(fs::read_dir(scene.store.store.root().join("paths")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(scene.store.store.root().join("closures")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(scene.store.store.root().join("paths"))
+            .unwrap()
+            .count(),
+        0
+    );
+    assert_eq!(
+        fs::read_dir(scene.store.store.root().join("closures"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -83,9 +115,23 @@ async fn what_is_being_made_ready_stays() {
 async fn it_stops_when_enough_is_free_and_takes_the_longest_unused_first() {
     let scene = Scene::new().await;
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1000);
-    let record = scene.store.store.root().join("closures").join(ClosureId::of(&scene.second).to_string()).join("closure.json");
-    fs::File::open(record).unwrap().file().set_modified(old).unwrap();
-    let plan = CollectPlan { roots: BTreeSet::new(), enough: 1, dry_run: false };
+    let record = scene
+        .store
+        .store
+        .root()
+        .join("closures")
+        .join(ClosureId::of(&scene.second).to_string())
+        .join("closure.json");
+    fs::File::open(record)
+        .unwrap()
+        .file()
+        .set_modified(old)
+        .unwrap();
+    let plan = CollectPlan {
+        roots: BTreeSet::new(),
+        enough: 1,
+        dry_run: false,
+    };
     collect(&scene.store.store, &scene.tree, &plan).unwrap();
     assert!(scene.has(&scene.first[1]) && !scene.has(&scene.second[1]));
 }
@@ -94,9 +140,19 @@ async fn it_stops_when_enough_is_free_and_takes_the_longest_unused_first() {
 async fn a_damaged_record_of_a_root_stops_the_collector() {
     let scene = Scene::new().await;
     let id = ClosureId::of(&scene.first);
-    let record = scene.store.store.root().join("closures").join(id.to_string()).join("closure.json");
+    let record = scene
+        .store
+        .store
+        .root()
+        .join("closures")
+        .join(id.to_string())
+        .join("closure.json");
     fs::write(&record, "{").unwrap();
-    let plan = CollectPlan { roots: BTreeSet::from([id]), enough: u64::MAX, dry_run: false };
+    let plan = CollectPlan {
+        roots: BTreeSet::from([id]),
+        enough: u64::MAX,
+        dry_run: false,
+    };
     assert!(collect(&scene.store.store, &scene.tree, &plan).is_err());
     assert!(scene.has(&scene.first[1]) && scene.has(&scene.second[1]));
 }

@@ -12,8 +12,11 @@ use store::{BindTree, ClosureId, PresentError, Presentation};
 use crate::caches::{Cache, TestStore, file, folder_with};
 
 /// Gives the calling thread a mount namespace of its own, in which nothing is shared.
-fn own_mounts() {
-    #[expect(unsafe_code, reason = "rustix marks every unsharing so, because of file descriptors")]
+pub(crate) fn own_mounts() {
+    #[expect(
+        unsafe_code,
+        reason = "rustix marks every unsharing so, because of file descriptors"
+    )]
     // SAFETY: only the mount namespace is unshared; file descriptors stay as they are.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
     rustix::mount::mount_change(
@@ -28,7 +31,11 @@ async fn closure_of_all_kinds(store: &TestStore) -> Vec<ClosurePath> {
     let mut closure = vec![
         cache.add("folder", &folder_with("file", b"text"), Compression::Zstd),
         cache.add("file", &file(b"a single file"), Compression::Zstd),
-        cache.add("link", &Node::Symlink(b"/nix/store/somewhere".to_vec()), Compression::Zstd),
+        cache.add(
+            "link",
+            &Node::Symlink(b"/nix/store/somewhere".to_vec()),
+            Compression::Zstd,
+        ),
     ];
     closure.sort_by(|one, other| one.path.cmp(&other.path));
     store.realise(&closure, &[&cache.address()]).await.unwrap();
@@ -43,17 +50,30 @@ async fn the_tree_is_protected_before_it_gets_its_final_place() {
     let tree = BindTree::recover(&store.store, Arc::clone(&mounts) as Arc<dyn Mounts>).unwrap();
     let place = tree.present(&store.store, &closure).unwrap();
     let operations = mounts.operations();
-    let position = |wanted: &dyn Fn(&Operation) -> bool| operations.iter().position(wanted).unwrap();
+    let position =
+        |wanted: &dyn Fn(&Operation) -> bool| operations.iter().position(wanted).unwrap();
     let private = position(&|one| matches!(one, Operation::MakePrivate(_)));
-    let first_path = position(&|one| matches!(one, Operation::Bind(from, _) if from.starts_with(store.store.root().join("paths"))));
+    let first_path = position(
+        &|one| matches!(one, Operation::Bind(from, _) if from.starts_with(store.store.root().join("paths"))),
+    );
     let protect = position(&|one| matches!(one, Operation::Protect(_)));
     let copy = position(&|one| matches!(one, Operation::CopyTree(_, to) if *to == place));
-    assert!(private < first_path && first_path < protect && protect < copy, "{operations:?}");
-    let binds = operations.iter().filter(|one| matches!(one, Operation::Bind(..))).count();
+    assert!(
+        private < first_path && first_path < protect && protect < copy,
+        "{operations:?}"
+    );
+    let binds = operations
+        .iter()
+        .filter(|one| matches!(one, Operation::Bind(..)))
+        .count();
     assert_eq!(binds, 3, "the tree itself, the folder and the file");
 
     assert_eq!(tree.present(&store.store, &closure).unwrap(), place);
-    assert_eq!(mounts.operations().len(), operations.len(), "presenting again does nothing");
+    assert_eq!(
+        mounts.operations().len(),
+        operations.len(),
+        "presenting again does nothing"
+    );
 }
 
 #[tokio::test]
@@ -65,14 +85,21 @@ async fn a_missing_path_is_named_and_nothing_is_mounted() {
     let mounts = Arc::new(Recording::default());
     let tree = BindTree::recover(&store.store, Arc::clone(&mounts) as Arc<dyn Mounts>).unwrap();
     let error = tree.present(&store.store, &closure).unwrap_err();
-    assert!(matches!(error, PresentError::Missing { ref path } if *path == absent.path), "{error}");
+    assert!(
+        matches!(error, PresentError::Missing { ref path } if *path == absent.path),
+        "{error}"
+    );
     assert_eq!(mounts.operations(), []);
 }
 
 /// Runs the whole test on one thread: its mounts are of that thread.
 fn privileged(test: impl Future<Output = ()>) {
     own_mounts();
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
 }
 
 #[test]
@@ -83,29 +110,77 @@ fn even_root_cannot_write_to_a_presented_closure() {
         let closure = closure_of_all_kinds(&store).await;
         let tree = BindTree::recover(&store.store, Arc::new(Linux)).unwrap();
         let place = tree.present(&store.store, &closure).unwrap();
-        let mut names: Vec<_> = fs::read_dir(&place).unwrap().map(|one| one.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(&place)
+            .unwrap()
+            .map(|one| one.unwrap().file_name())
+            .collect();
         names.sort();
-        let wanted: Vec<_> = closure.iter().map(|one| one.path.base_name().to_owned().into()).collect::<Vec<std::ffi::OsString>>();
+        let wanted: Vec<_> = closure
+            .iter()
+            .map(|one| one.path.base_name().to_owned().into())
+            .collect::<Vec<std::ffi::OsString>>();
         assert_eq!(names, wanted);
-        let of = |name: &str| place.join(closure.iter().find(|one| one.path.name() == name).unwrap().path.base_name());
-        assert_eq!(fs::read_to_string(of("folder").join("file")).unwrap(), "text");
+        let of = |name: &str| {
+            place.join(
+                closure
+                    .iter()
+                    .find(|one| one.path.name() == name)
+                    .unwrap()
+                    .path
+                    .base_name(),
+            )
+        };
+        assert_eq!(
+            fs::read_to_string(of("folder").join("file")).unwrap(),
+            "text"
+        );
         assert_eq!(fs::read_to_string(of("file")).unwrap(), "a single file");
-        assert_eq!(fs::read_link(of("link")).unwrap().to_str(), Some("/nix/store/somewhere"));
-        for victim in [of("folder").join("file"), of("folder").join("new"), of("file"), place.join("new")] {
-            let error = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&victim).unwrap_err();
-            assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{}", victim.display());
+        assert_eq!(
+            fs::read_link(of("link")).unwrap().to_str(),
+            Some("/nix/store/somewhere")
+        );
+        for victim in [
+            of("folder").join("file"),
+            of("folder").join("new"),
+            of("file"),
+            place.join("new"),
+        ] {
+            let error = fs::OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&victim)
+                .unwrap_err();
+            assert_eq!(
+                error.kind(),
+                std::io::ErrorKind::ReadOnlyFilesystem,
+                "{}",
+                victim.display()
+            );
         }
         let table = Linux.list().unwrap();
-        let below: Vec<_> = table.iter().filter(|mount| mount.path.starts_with(&place)).collect();
+        let below: Vec<_> = table
+            .iter()
+            .filter(|mount| mount.path.starts_with(&place))
+            .collect();
         assert_eq!(below.len(), 3);
         for mount in below {
             for option in ["ro", "nosuid", "nodev"] {
-                assert!(mount.options.iter().any(|one| one == option), "{option} {mount:?}");
+                assert!(
+                    mount.options.iter().any(|one| one == option),
+                    "{option} {mount:?}"
+                );
             }
             assert!(!mount.shared, "{mount:?}");
         }
-        assert!(!table.iter().any(|mount| mount.path.to_string_lossy().contains("staging-")), "no staging place is left");
-        tree.withdraw(&store.store, ClosureId::of(&closure)).unwrap();
+        assert!(
+            !table
+                .iter()
+                .any(|mount| mount.path.to_string_lossy().contains("staging-")),
+            "no staging place is left"
+        );
+        tree.withdraw(&store.store, ClosureId::of(&closure))
+            .unwrap();
         assert!(!place.exists());
     });
 }
@@ -122,17 +197,29 @@ fn a_new_process_takes_over_what_is_presented_and_clears_half_built_trees() {
         // As a kill in the middle of building leaves it: writable binds of the store's own folders.
         let staging = store.store.root().join(format!("mounts/staging-{id}"));
         fs::create_dir(&staging).unwrap();
-        Linux.bind(&store.store.root().join("paths"), &staging).unwrap();
+        Linux
+            .bind(&store.store.root().join("paths"), &staging)
+            .unwrap();
         drop(tree);
 
         let store = store.reopened();
         let tree = BindTree::recover(&store.store, Arc::new(Linux)).unwrap();
         assert!(!staging.exists());
-        assert!(store.store.has_closure(&closure), "nothing of the store was lost");
-        assert_eq!(tree.presented(&store.store, id).unwrap(), Some(place.clone()));
+        assert!(
+            store.store.has_closure(&closure),
+            "nothing of the store was lost"
+        );
+        assert_eq!(
+            tree.presented(&store.store, id).unwrap(),
+            Some(place.clone())
+        );
         let before = Linux.list().unwrap().len();
         assert_eq!(tree.present(&store.store, &closure).unwrap(), place);
-        assert_eq!(Linux.list().unwrap().len(), before, "nothing is mounted twice");
+        assert_eq!(
+            Linux.list().unwrap().len(),
+            before,
+            "nothing is mounted twice"
+        );
         tree.withdraw(&store.store, id).unwrap();
     });
 }
