@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::hub::ClientError;
 use env_spec::generation::GenerationError;
-use env_spec::{Digest, EnvironmentName, ReferenceError, SignedError};
+use env_spec::{Digest, EnvironmentName, Reference, ReferenceError, SignedError};
 use store::{CollectError, FetchError, PresentError, ProgressView, StoreError};
 use ttrpc::Code;
 
@@ -59,7 +59,7 @@ pub(crate) enum AgentError {
     #[error("the record is not believed")]
     Signed(#[from] SignedError),
     #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
-    OtherRecord { wanted: Digest, found: Digest },
+    OtherRecord { wanted: Box<Reference>, found: Digest },
     #[error(transparent)]
     Generation(#[from] GenerationError),
     #[error(

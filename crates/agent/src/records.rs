@@ -71,9 +71,9 @@ pub(crate) fn believe(
     reference: &Reference,
     trusted: &TrustedKeys,
 ) -> Result<Generation, AgentError> {
-    if let Some(wanted) = reference.digest.filter(|wanted| *wanted != signed.digest()) {
+    if reference.digest.is_some_and(|wanted| wanted != signed.digest()) {
         return Err(AgentError::OtherRecord {
-            wanted,
+            wanted: Box::new(reference.clone()),
             found: signed.digest(),
         });
     }

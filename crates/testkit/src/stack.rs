@@ -43,6 +43,8 @@ impl Stack {
         );
         let staged = laptop.shared().join("config.toml");
         fs::write(&staged, configuration)?;
+        // A laptop that has Nix has its database; making it is nothing that two programs may do at once.
+        laptop.shell("nix-store --init")?;
         let place = "mkdir -p ~/.config/nival && cp";
         laptop.shell(&format!(
             "{place} {} ~/.config/nival/config.toml",

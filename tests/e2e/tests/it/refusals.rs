@@ -54,7 +54,10 @@ fn wrong_references_and_hostile_annotations_are_refused_by_name() {
     let spec = PodSpec::with_environment("app", "demo/app")
         .annotated("nival.dev/pinned-from", "demo/other 2026-11-23T22:00:00Z")
         .annotated("nival.dev/generation", &format!("demo/app:1@{digest}"));
-    assert_tells(&refusal(&node, &spec), &["nival.dev/pinned-from"]);
+    assert_tells(
+        &refusal(&node, &spec),
+        &["nival.dev/generation", "pinned", "demo/other"],
+    );
 }
 
 #[test]

@@ -76,23 +76,30 @@ fn an_unsigned_an_altered_and_a_foreign_record_are_refused() {
 #[test]
 fn a_replayed_live_pointer_is_refused() {
     require!(root, setup, programs);
-    let stack = stack_with(&["app"]);
+    let mut stack = stack_with(&["app"]);
     let node = stack.node("node", "").unwrap();
-    let pointers = || {
-        let files = stack.hub.files_ending("live.json").unwrap();
-        files
-            .into_iter()
-            .find(|path| path.to_string_lossy().contains("/app/"))
-            .expect("the hub keeps the pointer as a file")
+    // Whoever puts an old copy of the hub in its place replays an honest, signed pointer.
+    stack.hub.kill().unwrap();
+    let data = stack.hub.data();
+    let script = |script: &str| {
+        format!(
+            "{script} {} {}",
+            data.display(),
+            data.with_extension("old").display()
+        )
     };
-    let old = fs::read(pointers()).unwrap();
+    testkit::run(std::process::Command::new("sh").args(["-euc", &script("cp -a")])).unwrap();
+    stack.hub.resume().unwrap();
     stack
         .laptop
         .shell("cd ~/app && nival install jq && nival push")
         .unwrap();
     let spec = PodSpec::with_environment("app", "demo/app");
     node.run_pod(&spec).unwrap().remove().unwrap();
-    fs::write(pointers(), old).unwrap();
+    stack.hub.kill().unwrap();
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(data.with_extension("old"), &data).unwrap();
+    stack.hub.resume().unwrap();
     assert_tells(&refusal(&node, &spec), &["demo/app", "sequence"]);
 }
 
