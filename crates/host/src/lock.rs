@@ -46,7 +46,10 @@ impl FileLock {
     /// # Errors
     /// Fails when the file cannot be made, or is still locked at the end.
     pub fn acquire(path: &Path, what: &str, timeout: Duration) -> Result<Self, LockError> {
-        let open_error = |source| LockError::Open { path: path.to_owned(), source };
+        let open_error = |source| LockError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let file = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -84,7 +87,10 @@ mod tests {
         let path = folder.path().join("lock");
         let first = FileLock::acquire(&path, "the store", Duration::ZERO).unwrap();
         let error = FileLock::acquire(&path, "the store", Duration::ZERO).unwrap_err();
-        assert!(error.to_string().starts_with("the store is in use"), "{error}");
+        assert!(
+            error.to_string().starts_with("the store is in use"),
+            "{error}"
+        );
         drop(first);
         FileLock::acquire(&path, "the store", Duration::ZERO).unwrap();
     }

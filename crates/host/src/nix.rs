@@ -16,7 +16,10 @@ impl Nix {
     /// Returns a runner of this program, a path or a name on `PATH`.
     #[must_use]
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), options: Vec::new() }
+        Self {
+            program: program.into(),
+            options: Vec::new(),
+        }
     }
 
     /// Sets an option of Nix's configuration for every call.

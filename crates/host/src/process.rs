@@ -36,10 +36,13 @@ pub enum ProcessError {
 /// # Errors
 /// Fails when it cannot be started or ends with any status but success.
 pub fn run(command: &mut Command) -> Result<Output, ProcessError> {
-    let output = command.stdin(Stdio::null()).output().map_err(|source| ProcessError::Start {
-        program: command.get_program().to_owned(),
-        source,
-    })?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| ProcessError::Start {
+            program: command.get_program().to_owned(),
+            source,
+        })?;
     if output.status.success() {
         return Ok(output);
     }
@@ -54,7 +57,10 @@ pub fn run(command: &mut Command) -> Result<Output, ProcessError> {
 #[must_use]
 pub fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| quoted(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn quoted(word: &str) -> String {
@@ -69,7 +75,11 @@ fn quoted(word: &str) -> String {
 #[must_use]
 pub fn last_lines(talk: &[u8]) -> String {
     let text = String::from_utf8_lossy(talk);
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
@@ -82,7 +92,10 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo it is broken >&2; exit 3"]);
         let error = run(&mut command).unwrap_err().to_string();
-        assert!(error.starts_with("sh -c 'echo it is broken >&2; exit 3' failed"), "{error}");
+        assert!(
+            error.starts_with("sh -c 'echo it is broken >&2; exit 3' failed"),
+            "{error}"
+        );
         assert!(error.contains("exit status: 3: it is broken"), "{error}");
     }
 

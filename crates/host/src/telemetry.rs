@@ -18,7 +18,11 @@ pub fn init(filter: Option<&str>, json: bool) {
         .with_env_filter(chosen)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let outcome = if json { builder.json().try_init() } else { builder.try_init() };
+    let outcome = if json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
     if let Err(error) = outcome {
         tracing::debug!(%error, "logging was already on");
     }
