@@ -9,7 +9,7 @@ use env_spec::activation;
 use env_spec::generation::GenerationError;
 use env_spec::{EnvironmentName, Pin, Reference, System};
 use host::mount::Mounts;
-use store::{BindTree, FetchOutcome, Presentation, Store};
+use store::{BindTree, FetchError, FetchOutcome, Presentation, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -99,7 +99,7 @@ impl Agent {
         let system = request::system(&asked.system)?;
         let mut lease = Lease {
             bundle: request::bundle(&asked.bundle)?,
-            sandbox_id: request::name(&asked.sandbox_id, "sandbox's identifier")?,
+            sandbox_id: request::name(sandbox_of(asked), "sandbox's identifier")?,
             namespace: request::name(&asked.namespace, "namespace")?,
             pod: request::name(&asked.pod, "pod's name")?,
             container: request::name(&asked.container, "container's name")?,
@@ -278,8 +278,35 @@ impl Agent {
         Ok(self.known.put(Ready::new(generation, digest, system)?))
     }
 
-    /// Waits until the closure is present.
+    /// Waits until the closure is present. Where the disk is too full, what nobody needs is removed first.
     async fn have(
+        &self,
+        ready: &Arc<Ready>,
+        access: &Access,
+        wait: Duration,
+    ) -> Result<FetchOutcome, AgentError> {
+        let begun = Instant::now();
+        let error = match self.fetch(ready, access, wait).await {
+            Err(AgentError::Fetch { generation, source }) => match *source {
+                FetchError::DiskFull {
+                    available, needed, ..
+                } => {
+                    let excess = needed.saturating_sub(available).max(1);
+                    if self.collect(excess, false).await?.bytes > 0 {
+                        return self
+                            .fetch(ready, access, wait.saturating_sub(begun.elapsed()))
+                            .await;
+                    }
+                    AgentError::Fetch { generation, source }
+                }
+                _ => AgentError::Fetch { generation, source },
+            },
+            other => return other,
+        };
+        Err(error)
+    }
+
+    async fn fetch(
         &self,
         ready: &Arc<Ready>,
         access: &Access,
@@ -383,5 +410,14 @@ impl Agent {
             env_program: programs.env.unwrap_or_default(),
             ..Default::default()
         }
+    }
+}
+
+/// Containers outside any sandbox count as one of their own.
+fn sandbox_of(asked: &wire::PrepareRequest) -> &str {
+    if asked.sandbox_id.is_empty() {
+        &asked.bundle
+    } else {
+        &asked.sandbox_id
     }
 }

@@ -59,7 +59,10 @@ pub(crate) enum AgentError {
     #[error("the record is not believed")]
     Signed(#[from] SignedError),
     #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
-    OtherRecord { wanted: Box<Reference>, found: Digest },
+    OtherRecord {
+        wanted: Box<Reference>,
+        found: Digest,
+    },
     #[error(transparent)]
     Generation(#[from] GenerationError),
     #[error(
@@ -184,6 +187,9 @@ fn fetch_code(error: &FetchError) -> Code {
             Code::UNAVAILABLE
         }
         FetchError::DiskFull { .. } => Code::RESOURCE_EXHAUSTED,
+        FetchError::Publish { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Code::RESOURCE_EXHAUSTED
+        }
         FetchError::Place { .. } | FetchError::Publish { .. } => Code::INTERNAL,
     }
 }

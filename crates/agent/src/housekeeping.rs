@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use env_spec::Digest;
 use store::{CollectPlan, Collected, collect};
@@ -11,13 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::error::AgentError;
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_secs(30);
-
 impl Agent {
     /// Removes what no lease, no recent generation and no pin needs, until `enough` bytes are free again.
     pub(crate) async fn collect(
-        self: &Arc<Self>,
+        &self,
         enough: u64,
         dry_run: bool,
     ) -> Result<Collected, AgentError> {
@@ -33,9 +29,8 @@ impl Agent {
             enough,
             dry_run,
         };
-        let agent = Arc::clone(self);
-        let job =
-            tokio::task::spawn_blocking(move || collect(&agent.store, &*agent.presentation, &plan));
+        let (store, presentation) = (self.store.clone(), Arc::clone(&self.presentation));
+        let job = tokio::task::spawn_blocking(move || collect(&store, &*presentation, &plan));
         let collected = job.await.map_err(|_| AgentError::Stopping)??;
         if !dry_run {
             let there: BTreeSet<_> = self.store.closures()?.into_iter().collect();
@@ -94,7 +89,7 @@ pub(crate) async fn keep(agent: Arc<Agent>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(agent.settings.housekeeping) => {}
         }
         let outcome = match agent.excess() {
             0 => agent.sweep(),

@@ -71,7 +71,10 @@ pub(crate) fn believe(
     reference: &Reference,
     trusted: &TrustedKeys,
 ) -> Result<Generation, AgentError> {
-    if reference.digest.is_some_and(|wanted| wanted != signed.digest()) {
+    if reference
+        .digest
+        .is_some_and(|wanted| wanted != signed.digest())
+    {
         return Err(AgentError::OtherRecord {
             wanted: Box::new(reference.clone()),
             found: signed.digest(),

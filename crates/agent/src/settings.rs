@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use env_spec::{EnvironmentName, Pin, TrustedKeys};
 use nix_data::PublicKey;
@@ -49,6 +50,7 @@ pub(crate) struct ConfigFile {
 struct CollectTable {
     high: Option<u8>,
     low: Option<u8>,
+    every_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +106,8 @@ pub(crate) struct Settings {
     pub(crate) keep: Vec<Pin>,
     /// Collecting begins when the disk is so full, in percent, and ends when it is so full again.
     pub(crate) watermarks: Watermarks,
+    /// How often the agent looks at the disk and at lost leases.
+    pub(crate) housekeeping: Duration,
     pub(crate) substituters: Vec<Substituter>,
     pub(crate) trusted: TrustedKeys,
     pub(crate) policy: Policy,
@@ -204,6 +208,7 @@ impl Settings {
                 credential,
             });
         }
+        let every = file.collect.every_seconds.unwrap_or(30);
         let watermarks = Watermarks {
             high: file.collect.high.unwrap_or(85),
             low: file.collect.low.unwrap_or(80),
@@ -232,6 +237,7 @@ impl Settings {
             keep_generations: file.keep_generations.unwrap_or(3),
             keep: file.keep,
             watermarks,
+            housekeeping: Duration::from_secs(every.max(1)),
             substituters,
             trusted: trusted(file.trust)?,
             policy: Policy {

@@ -9,3 +9,4 @@ pub mod shutdown;
 pub mod telemetry;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod writeback;

@@ -188,6 +188,11 @@ impl Store {
         self.closure_folder(id).join("closure.json")
     }
 
+    pub(crate) fn lacks_record(&self, id: ClosureId) -> StoreError {
+        let text = format!("{} is missing", self.closure_file(id).display());
+        self.failed(io::Error::new(io::ErrorKind::NotFound, text))
+    }
+
     pub(crate) fn failed(&self, source: io::Error) -> StoreError {
         StoreError::Io {
             root: self.root().to_owned(),

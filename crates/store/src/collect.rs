@@ -56,8 +56,11 @@ pub fn collect(
     let mut candidates = Vec::new();
     for id in store.closures()? {
         let keys = match store.closure_keys(id) {
-            Ok(keys) => keys.unwrap_or_default(),
+            Ok(Some(keys)) => keys,
+            // Without its record nobody knows which paths a root needs, so nothing may go.
             Err(error) if plan.roots.contains(&id) => return Err(error.into()),
+            Ok(None) if plan.roots.contains(&id) => return Err(store.lacks_record(id).into()),
+            Ok(None) => Vec::new(),
             Err(error) => {
                 tracing::warn!(%id, %error, "a closure's record is damaged: it is collected");
                 Vec::new()

@@ -19,6 +19,12 @@ use crate::{housekeeping, metrics, socket};
 pub(super) async fn run(global: &Global, serve: &Serve) -> Result<(), CommandError> {
     host::telemetry::init(None, serve.log_json);
     let settings = Settings::load(global, Some(serve))?;
+    if settings.trusted.iter().next().is_none() {
+        tracing::warn!(
+            file = %settings.file.display(),
+            "no key is trusted, so no environment will start: add owners and keys to [trust]"
+        );
+    }
     let stop = host::shutdown::signal();
     let tasks = TaskTracker::new();
     let http = store::http_client(concat!("nival-agent/", env!("CARGO_PKG_VERSION")))?;

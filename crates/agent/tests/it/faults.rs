@@ -200,19 +200,7 @@ async fn a_full_disk_is_named_and_nothing_half_placed_stays() {
     testkit::require!(root);
     let mut scene = Scene::start().await;
     scene.kill_agent();
-    // Room for what is missing as far as NAR sizes tell, but not for all of it together with what else lies there.
-    let mount = |size: &str| {
-        let state = scene.path("state");
-        fs::create_dir_all(&state).unwrap();
-        let status = scene
-            .inside("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
-            .arg(&state)
-            .status()
-            .unwrap();
-        assert!(status.success());
-    };
-    mount("2m");
+    scene.mount_state("2m");
     scene.start_agent().await;
     scene.hub.push("demo/app", &packages());
     let (code, message) = scene.start_in_web("demo/app").await.unwrap_err();
@@ -250,4 +238,50 @@ async fn a_stop_ends_fetches_and_a_new_start_takes_them_up() {
     scene.hub.contents().slow = None;
     scene.start_agent().await;
     scene.start_in_web("demo/app").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_a_full_disk_stops_a_start_what_nobody_needs_goes() {
+    testkit::require!(root);
+    let mut scene = Scene::start_with("keep_generations = 0").await;
+    scene.kill_agent();
+    scene.mount_state("3m");
+    scene.start_agent().await;
+    for (name, bytes) in [("one", 2_000_000), ("two", 2_000_001)] {
+        scene.hub.push("demo/app", &[Package::noise(name, bytes)]);
+        let mut request = scene.request("web", "demo/app");
+        request.sandbox_id = name.to_owned();
+        scene.prepare(&request).await.unwrap();
+        scene.release(&request.bundle).await;
+    }
+    assert_eq!(scene.status().await.store_paths, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_high_watermark_what_nobody_needs_goes_by_itself() {
+    testkit::require!(root);
+    let collect =
+        "keep_generations = 0\ncollect.high = 50\ncollect.low = 30\ncollect.every_seconds = 1";
+    let mut scene = Scene::start_with(collect).await;
+    scene.kill_agent();
+    scene.mount_state("10m");
+    scene.start_agent().await;
+    for name in ["one", "two", "three"] {
+        scene
+            .hub
+            .push(&format!("demo/{name}"), &[Package::noise(name, 2_000_000)]);
+        let request = scene.request(name, &format!("demo/{name}"));
+        scene.prepare(&request).await.unwrap();
+        if name != "three" {
+            scene.release(&request.bundle).await;
+        }
+    }
+    let present = async || scene.status().await.store_paths;
+    scene
+        .until("the disk is below the low watermark", async || {
+            present().await == 1
+        })
+        .await;
+    let left = scene.status().await;
+    assert!(left.closures[0].pin.starts_with("demo/three:1@") && left.closures[0].mounted);
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
+use nix_data::nar::Node;
 
 use crate::hub::{Package, folder, link, program};
 use crate::scene::Scene;
@@ -270,4 +271,72 @@ async fn extra_caches_are_asked_in_the_order_of_the_configuration() {
         (other.requests("cache nar/"), scene.hub.requests("cache ")),
         (2, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_lead_out_of_the_closure_or_in_circles_are_not_there() {
+    testkit::require!(root);
+    let scene = Scene::start().await;
+    let up = "../".repeat(30);
+    let bin = folder([
+        ("bash", link(&format!("{up}bin/sh"))),
+        ("env", link("env2")),
+        ("env2", link("env")),
+        (
+            "sh",
+            link("/nix/store/00000000000000000000000000000000-absent/bin/sh"),
+        ),
+    ]);
+    scene.hub.push(
+        "demo/app",
+        &[Package::new("environment", folder([("bin", bin)]))],
+    );
+    let answer = scene.start_in_web("demo/app").await.unwrap();
+    assert_eq!(
+        (answer.shell.as_str(), answer.env_program.as_str()),
+        ("", "")
+    );
+
+    let tools = Package::new(
+        "tools",
+        folder([("bin", folder([("busybox", program("#!"))]))]),
+    );
+    let bin = folder([
+        (
+            "bash",
+            link(&format!(
+                "../..{}/bin/./busybox",
+                tools.path.path.to_string().trim_start_matches("/nix/store")
+            )),
+        ),
+        ("env", link("../bin/bash")),
+        (
+            "sh",
+            Node::File {
+                executable: false,
+                contents: Vec::new(),
+            },
+        ),
+    ]);
+    let environment = Package::new("environment2", folder([("bin", bin)]));
+    let path = environment.path.path.to_string();
+    scene.hub.push("demo/web", &[environment, tools]);
+    let answer = scene.start_in_web("demo/web").await.unwrap();
+    assert_eq!(answer.shell, format!("{path}/bin/bash"), "sh is no program");
+    assert_eq!(answer.env_program, format!("{path}/bin/env"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_outside_any_sandbox_resolve_each_for_itself() {
+    testkit::require!(root);
+    let scene = Scene::start().await;
+    let first = scene.hub.push("demo/app", &packages());
+    let mut one = scene.request("web", "demo/app");
+    one.sandbox_id = String::new();
+    assert_eq!(scene.prepare(&one).await.unwrap().pin, first);
+    let second = scene.hub.push("demo/app", &[Package::noise("new", 1000)]);
+    let mut other = scene.request("web2", "demo/app");
+    other.sandbox_id = String::new();
+    assert_eq!(scene.prepare(&other).await.unwrap().pin, second);
+    assert_eq!(scene.prepare(&one).await.unwrap().pin, first);
 }

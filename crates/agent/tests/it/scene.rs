@@ -136,6 +136,15 @@ impl Scene {
         fs::read_to_string(self.path("agent.log")).unwrap_or_default()
     }
 
+    /// Puts the agent's state on a tiny file system.
+    pub(crate) fn mount_state(&self, size: &str) {
+        let state = self.path("state");
+        fs::create_dir_all(&state).unwrap();
+        let mut mount = self.inside("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]);
+        assert!(mount.arg(&state).status().unwrap().success());
+    }
+
     /// Kills the agent as `kill -9` does.
     pub(crate) fn kill_agent(&mut self) {
         let mut agent = self.agent.take().unwrap();

@@ -57,7 +57,7 @@ impl BindTree {
                     tree.take_away(&place, id)?;
                 }
                 None => {
-                    tracing::warn!(place = %place.display(), "not a presented closure: left alone")
+                    tracing::warn!(place = %place.display(), "not a presented closure: left alone");
                 }
             }
         }

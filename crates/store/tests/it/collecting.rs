@@ -147,12 +147,14 @@ async fn a_damaged_record_of_a_root_stops_the_collector() {
         .join("closures")
         .join(id.to_string())
         .join("closure.json");
-    fs::write(&record, "{").unwrap();
     let plan = CollectPlan {
         roots: BTreeSet::from([id]),
         enough: u64::MAX,
         dry_run: false,
     };
+    fs::write(&record, "{").unwrap();
+    assert!(collect(&scene.store.store, &scene.tree, &plan).is_err());
+    fs::remove_file(&record).unwrap();
     assert!(collect(&scene.store.store, &scene.tree, &plan).is_err());
     assert!(scene.has(&scene.first[1]) && scene.has(&scene.second[1]));
 }
