@@ -163,16 +163,14 @@ impl Stage {
         let begun = Instant::now();
         let pod = node.run_pod(spec)?;
         let (code, text) = pod.run_to_end("main", PLACEHOLDER, command)?;
-        let annotations: Vec<String> = spec
-            .annotations
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let annotations = serde_json::to_string(&spec.annotations)?;
+        let command = serde_json::to_string(command)?;
         let line = format!(
-            "crictl run (handler {}, {}) -- {}",
-            spec.handler,
-            annotations.join(" "),
-            command.join(" ")
+            "pod=$(crictl runp --runtime {handler} pod.json)  # {{\"metadata\": {{\"name\": \"{pod}\", \"namespace\": \"{namespace}\"}}, \"annotations\": {annotations}}}\n    \
+             ctr=$(crictl create $pod container.json pod.json) && crictl start $ctr && crictl logs $ctr  # {{\"image\": \"{PLACEHOLDER}\", \"command\": {command}}}",
+            handler = spec.handler,
+            pod = spec.name,
+            namespace = spec.namespace,
         );
         story.took(name, &line, begun.elapsed());
         text.lines()
