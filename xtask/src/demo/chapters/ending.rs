@@ -74,11 +74,15 @@ impl Stage {
             }
             Err(error) => error.to_string(),
         };
+        // The runtime's own words around it are the same for every cause.
         let line = error
             .lines()
             .find(|line| line.contains(cause))
             .unwrap_or(&error);
-        say(&format!("      {line}"));
+        let line = line
+            .split_once("create shim task: ")
+            .map_or(line, |(_, line)| line);
+        say(&format!("      {}", line.trim_end_matches('"')));
         story.check(
             name,
             error.contains(cause),
