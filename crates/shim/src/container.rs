@@ -9,7 +9,7 @@ use std::time::Duration;
 use containerd_shim::event::Event;
 use containerd_shim::protos::events::task::TaskExit;
 use log::debug;
-use protobuf::MessageDyn;
+use protobuf::Message;
 use runc::options::KillOpts;
 use rustix::mount::{UnmountFlags, unmount};
 use tokio::sync::oneshot;
@@ -68,7 +68,7 @@ impl Container {
         })
     }
 
-    pub(crate) fn publish<E: Event + MessageDyn>(&self, event: E) {
+    pub(crate) fn publish<E: Event + Message>(&self, event: &E) {
         self.publisher.publish(event);
     }
 
@@ -88,7 +88,7 @@ impl Container {
             }
             let _gate = process.gate.lock().await;
             process.set_exit(exit);
-            container.publish(TaskExit {
+            container.publish(&TaskExit {
                 container_id: container.id.clone(),
                 id: if process.is_first() {
                     container.id.clone()

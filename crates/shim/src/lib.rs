@@ -1,6 +1,7 @@
 //! `containerd-shim-nival-v2`: runs containers with Nix environments.
 
 mod annotations;
+mod any;
 mod bootstrap;
 mod cgroup;
 mod cleanup;

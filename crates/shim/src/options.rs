@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use containerd_shim::api::Options;
-use containerd_shim::bootstrap::any_is;
 use fs_err as fs;
 use protobuf::well_known_types::any::Any;
 use protobuf::{CodedInputStream, Message as _};
 use serde::{Deserialize, Serialize};
+
+use crate::any;
 
 /// Beside the container's other files, so that `delete` finds them when the shim is gone.
 const FILE: &str = "nival-options.json";
@@ -62,12 +63,12 @@ impl RuntimeOptions {
             type_url: any.type_url.chars().take(100).collect(),
             source,
         };
-        if any_is::<Options>(any) {
+        if any::is(any, "containerd.runc.v1.Options") {
             let options = Options::parse_from_bytes(&any.value).map_err(failed)?;
             return Ok(options.into());
         }
         // The CRI sends this to runtime types that it does not know.
-        if any.type_url.ends_with("runtimeoptions.v1.Options") {
+        if any::is(any, "runtimeoptions.v1.Options") {
             if any.value.len() > LARGEST_BODY {
                 return Err(OptionsError::TooLarge);
             }

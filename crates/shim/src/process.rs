@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use containerd_shim::api::Status;
 use containerd_shim::asynchronous::io::{IoTasks, Pty, Stdio};
-use oci_spec::runtime::Process as ProcessSpec;
+use serde_json::Value;
 use protobuf::well_known_types::timestamp::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ pub(crate) struct Process {
     pub(crate) exec_id: String,
     pub(crate) stdio: Stdio,
     /// What an added process runs.
-    pub(crate) spec: Option<ProcessSpec>,
+    pub(crate) spec: Option<Value>,
     /// Held while the process is started, so that its end is told after its start.
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// Set when the kernel reports the end, before anybody is told.
@@ -42,7 +42,7 @@ impl Process {
         container: &str,
         exec_id: &str,
         stdio: Stdio,
-        spec: Option<ProcessSpec>,
+        spec: Option<Value>,
     ) -> Self {
         Self {
             container: container.to_owned(),

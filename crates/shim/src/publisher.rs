@@ -6,12 +6,16 @@ use containerd_shim::event::Event;
 use containerd_shim::protos::shim::event::Envelope;
 use containerd_shim::protos::shim::events::ForwardRequest;
 use containerd_shim::protos::shim_async::{Client, EventsClient};
-use containerd_shim::util::{convert_to_any, timestamp};
+use containerd_shim::util::timestamp;
 use log::{debug, warn};
-use protobuf::MessageDyn;
+use protobuf::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::any;
+
+/// Where containerd's events are defined.
+const PACKAGE: &str = "containerd.events";
 /// Events that wait while containerd is away. It asks for the state of every task when it returns, so what is lost
 /// beyond this is not missed.
 const QUEUE: usize = 1024;
@@ -41,14 +45,14 @@ impl Publisher {
     }
 
     /// Queues an event.
-    pub(crate) fn publish<E: Event + MessageDyn>(&self, event: E) {
+    pub(crate) fn publish<E: Event + Message>(&self, event: &E) {
         let topic = event.topic();
         let envelope = timestamp().and_then(|time| {
             Ok(Envelope {
                 timestamp: Some(time).into(),
                 namespace: self.namespace.clone(),
                 topic: topic.clone(),
-                event: Some(convert_to_any(Box::new(event))?).into(),
+                event: Some(any::pack(PACKAGE, event)?).into(),
                 ..Envelope::default()
             })
         });

@@ -1,5 +1,6 @@
 //! The OCI runtime that does the work: how it is called, and what its failures mean.
 
+use std::ffi::OsString;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fs_err as fs;
 use runc::options::GlobalOpts;
-use runc::{Command, Runc, Spawner};
+use runc::{Command, Io, Runc, Spawner};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::unix::pipe::Receiver;
 
@@ -30,6 +32,11 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Runtime {
     client: Runc,
+    program: PathBuf,
+    /// What stands before every verb.
+    globals: Vec<OsString>,
+    spawn: Arc<Spawn>,
+    bundle: PathBuf,
     log: PathBuf,
 }
 
@@ -42,17 +49,69 @@ impl Runtime {
     ) -> Result<Self> {
         let log = bundle.join("log.json");
         let name = options.binary();
+        let missing = || Error::RuntimeMissing {
+            name: name.to_owned(),
+        };
+        let program = runc::utils::binary_path(name).ok_or_else(missing)?;
+        let spawn = Arc::new(Spawn(reaper));
         let mut builder = GlobalOpts::new()
-            .command(name)
+            .command(&program)
             .root(root(options, namespace))
             .log(&log)
             .log_json()
             .systemd_cgroup(options.systemd_cgroup);
-        builder.custom_spawner(Arc::new(Spawn(reaper)));
-        let client = builder.build().map_err(|_absent| Error::RuntimeMissing {
-            name: name.to_owned(),
+        builder.custom_spawner(spawn.clone());
+        let client = builder.build().map_err(|_absent| missing())?;
+        Ok(Self {
+            client,
+            program,
+            globals: globals(options, namespace, &log),
+            spawn,
+            bundle: bundle.to_owned(),
+            log,
+        })
+    }
+
+    /// Runs a verb that reads JSON from a file. The client's typed form of it would drop fields that it does not
+    /// know.
+    pub(crate) async fn run_with_json(
+        &self,
+        verb: &'static str,
+        json: &Value,
+        file_option: &str,
+        arguments: &[OsString],
+        io: &dyn Io,
+    ) -> Result<()> {
+        let bundle = &self.bundle;
+        // Readable by its owner alone: variables may be secrets.
+        let file = tempfile::Builder::new().prefix("nival-").suffix(".json").tempfile_in(bundle);
+        let file = file.map_err(Error::path("write to", bundle))?;
+        let bytes = serde_json::to_vec(json).map_err(|source| Error::Json {
+            path: file.path().to_owned(),
+            source,
         })?;
-        Ok(Self { client, log })
+        fs::write(file.path(), bytes).map_err(Error::path("write", file.path()))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.globals).arg(verb).arg(file_option).arg(file.path()).args(arguments);
+        command.env_remove("NOTIFY_SOCKET");
+        let wired = io.set(&mut command).await;
+        wired.map_err(|source| Error::Streams {
+            verb: "pass on",
+            source: source.into(),
+        })?;
+        let ran = self.spawn.execute(command).await;
+        io.close_after_start().await;
+        let result = ran.and_then(|(status, _, stdout, stderr)| {
+            if status.success() {
+                return Ok(());
+            }
+            Err(runc::error::Error::CommandFailed {
+                status,
+                stdout,
+                stderr,
+            })
+        });
+        result.map_err(self.failure(verb))
     }
 
     pub(crate) fn client(&self) -> &Runc {
@@ -85,6 +144,15 @@ pub(crate) fn root(options: &RuntimeOptions, namespace: &str) -> PathBuf {
         &options.root
     };
     Path::new(root).join(namespace)
+}
+
+fn globals(options: &RuntimeOptions, namespace: &str, log: &Path) -> Vec<OsString> {
+    let mut globals: Vec<OsString> = vec!["--root".into(), root(options, namespace).into()];
+    globals.extend(["--log".into(), log.into(), "--log-format".into(), "json".into()]);
+    if options.systemd_cgroup {
+        globals.push("--systemd-cgroup".into());
+    }
+    globals
 }
 
 /// Returns the newest error of a runtime's log in JSON lines.
@@ -174,17 +242,8 @@ pub(crate) fn run_once(
     log: &Path,
     arguments: &[&str],
 ) -> std::io::Result<std::process::Output> {
-    let mut command = std::process::Command::new(options.binary());
-    command
-        .arg("--root")
-        .arg(root(options, namespace))
-        .arg("--log")
-        .arg(log)
-        .args(["--log-format", "json"]);
-    if options.systemd_cgroup {
-        command.arg("--systemd-cgroup");
-    }
-    command
+    std::process::Command::new(options.binary())
+        .args(globals(options, namespace, log))
         .args(arguments)
         .stdin(Stdio::null())
         .env_remove("NOTIFY_SOCKET")

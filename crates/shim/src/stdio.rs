@@ -115,7 +115,7 @@ impl Io for Pipes {
 
 /// No streams at all. The process would inherit the runtime's pipes, which end with the runtime.
 #[derive(Debug)]
-struct Nothing;
+pub(crate) struct Nothing;
 
 #[async_trait]
 impl Io for Nothing {

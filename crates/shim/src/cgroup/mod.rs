@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use containerd_shim::util::convert_to_any;
 use fs_err as fs;
 use protobuf::well_known_types::any::Any;
 
 pub(crate) use oom::watch_out_of_memory;
+
+use crate::any;
 
 /// The control groups of a container, found when it is created: its processes may be gone later.
 #[derive(Debug, Clone)]
@@ -61,8 +62,10 @@ impl Cgroup {
     /// Returns what the container has used, in the form that containerd reads.
     pub(crate) fn stats(&self) -> Option<Any> {
         let any = match self {
-            Self::V1(controllers) => convert_to_any(Box::new(v1::metrics(controllers))),
-            Self::V2(path) => convert_to_any(Box::new(v2::metrics(path))),
+            Self::V1(controllers) => {
+                any::pack("io.containerd.cgroups.v1", &v1::metrics(controllers))
+            }
+            Self::V2(path) => any::pack("io.containerd.cgroups.v2", &v2::metrics(path)),
         };
         any.ok()
     }

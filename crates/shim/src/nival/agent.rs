@@ -20,12 +20,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
     #[error(
-        "nival-agent is not running on this node: cannot connect to {}: {source}; start it, then the pod is tried again",
+        "nival-agent is not running on this node: cannot connect to {}: {cause}; start it, then the pod is tried again",
         socket.display()
     )]
     Down {
         socket: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error(
         "nival-agent went away while it prepared {reference} ({cause}); the pod is tried again"
@@ -72,9 +72,9 @@ impl Agent {
     }
 
     async fn connect(&self) -> Result<AgentClient, AgentError> {
-        let down = |source| AgentError::Down {
+        let down = |cause| AgentError::Down {
             socket: self.socket.clone(),
-            source,
+            cause,
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(&self.socket))
             .await

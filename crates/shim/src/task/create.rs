@@ -149,7 +149,7 @@ impl Attempt<'_> {
             _busy: busy,
         });
         self.shim.insert(container.clone());
-        container.publish(TaskCreate {
+        container.publish(&TaskCreate {
             container_id: request.id.clone(),
             bundle: request.bundle.clone(),
             rootfs: request.rootfs.clone(),

@@ -59,7 +59,7 @@ async fn delete_container(shim: &Shim, container: &Container) -> Result<()> {
     }
     shim.remove(&container.id);
     let response = response(process);
-    container.publish(TaskDelete {
+    container.publish(&TaskDelete {
         container_id: container.id.clone(),
         pid: response.pid,
         exit_status: response.exit_status,

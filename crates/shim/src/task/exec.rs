@@ -5,8 +5,7 @@ use std::sync::{Arc, PoisonError};
 use containerd_shim::api::ExecProcessRequest;
 use containerd_shim::asynchronous::io::Stdio;
 use containerd_shim::protos::events::task::TaskExecAdded;
-use oci_spec::runtime::Process as ProcessSpec;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::process::Process;
@@ -28,29 +27,27 @@ pub(crate) fn exec(shim: &Shim, request: &ExecProcessRequest) -> Result<()> {
         reason,
     };
     let bytes = request.spec.as_ref().map_or(&[][..], |any| &any.value);
-    let mut spec: Value =
+    let mut spec: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
     {
         let environment = container
             .environment
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let (Some(environment), Some(process)) = (environment.as_ref(), spec.as_object_mut()) {
-            let mut variables = spec::strings(process.get("env"));
+        if let Some(environment) = environment.as_ref() {
+            let mut variables = spec::strings(spec.get("env"));
             environment.apply(&mut variables)?;
-            process.insert("env".into(), json!(variables));
+            spec.insert("env".into(), json!(variables));
         }
     }
-    let mut spec: ProcessSpec =
-        serde_json::from_value(spec).map_err(|error| invalid(error.to_string()))?;
-    spec.set_terminal(Some(request.terminal));
+    spec.insert("terminal".into(), json!(request.terminal));
     let stdio = Stdio::new(
         &request.stdin,
         &request.stdout,
         &request.stderr,
         request.terminal,
     );
-    let process = Process::new(&container.id, exec_id, stdio, Some(spec));
+    let process = Process::new(&container.id, exec_id, stdio, Some(Value::Object(spec)));
     {
         let mut added = container.added();
         if added.contains_key(exec_id) {
@@ -61,7 +58,7 @@ pub(crate) fn exec(shim: &Shim, request: &ExecProcessRequest) -> Result<()> {
         }
         added.insert(exec_id.clone(), Arc::new(process));
     }
-    container.publish(TaskExecAdded {
+    container.publish(&TaskExecAdded {
         container_id: container.id.clone(),
         exec_id: exec_id.clone(),
         ..TaskExecAdded::default()

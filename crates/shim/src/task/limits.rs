@@ -6,11 +6,12 @@ use containerd_shim::api::{StatsResponse, UpdateTaskRequest};
 use containerd_shim::protos::events::task::{TaskPaused, TaskResumed};
 use containerd_shim::protos::shim::oci::ProcessDetails;
 use containerd_shim::protos::types::task::ProcessInfo;
-use containerd_shim::util::convert_to_any;
-use oci_spec::runtime::LinuxResources;
+use serde_json::Value;
 
+use crate::any;
 use crate::error::{Error, Result};
 use crate::server::Shim;
+use crate::stdio::Nothing;
 
 /// Freezes a container's processes.
 pub(crate) async fn pause(shim: &Shim, id: &str) -> Result<()> {
@@ -22,7 +23,7 @@ pub(crate) async fn pause(shim: &Shim, id: &str) -> Result<()> {
         .await
         .map_err(runtime.failure("pause"))?;
     container.paused.store(true, Ordering::Release);
-    container.publish(TaskPaused {
+    container.publish(&TaskPaused {
         container_id: id.to_owned(),
         ..TaskPaused::default()
     });
@@ -39,7 +40,7 @@ pub(crate) async fn resume(shim: &Shim, id: &str) -> Result<()> {
         .await
         .map_err(runtime.failure("resume"))?;
     container.paused.store(false, Ordering::Release);
-    container.publish(TaskResumed {
+    container.publish(&TaskResumed {
         container_id: id.to_owned(),
         ..TaskResumed::default()
     });
@@ -50,14 +51,15 @@ pub(crate) async fn resume(shim: &Shim, id: &str) -> Result<()> {
 pub(crate) async fn update(shim: &Shim, request: &UpdateTaskRequest) -> Result<()> {
     let container = shim.container(&request.id)?;
     let bytes = request.resources.as_ref().map_or(&[][..], |any| &any.value);
-    let resources: LinuxResources =
-        serde_json::from_slice(bytes).map_err(|error| Error::Request {
-            field: "resources",
-            reason: error.to_string(),
-        })?;
+    let resources: Value = serde_json::from_slice(bytes).map_err(|error| Error::Request {
+        field: "resources",
+        reason: error.to_string(),
+    })?;
     let runtime = &container.runtime;
-    let updated = runtime.client().update(&request.id, &resources).await;
-    updated.map_err(runtime.failure("update"))
+    let arguments = [(&request.id).into()];
+    runtime
+        .run_with_json("update", &resources, "--resources", &arguments, &Nothing)
+        .await
 }
 
 /// Returns what a container has used.
@@ -87,7 +89,7 @@ pub(crate) async fn pids(shim: &Shim, id: &str) -> Result<Vec<ProcessInfo>> {
                 exec_id: process.exec_id.clone(),
                 ..ProcessDetails::default()
             };
-            convert_to_any(Box::new(details)).ok()
+            any::pack("containerd.runc.v1", &details).ok()
         });
         ProcessInfo {
             pid,

@@ -1,12 +1,11 @@
 //! `Start`: lets a created container run, or runs an added process.
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use containerd_shim::protos::events::task::{TaskExecStarted, TaskOOM, TaskStart};
 use log::debug;
-use runc::options::ExecOpts;
 
 use super::create::read_pid;
 use crate::cgroup::watch_out_of_memory;
@@ -42,7 +41,7 @@ async fn start_container(container: &Arc<Container>) -> Result<()> {
         container.cgroup.clone(),
         container.first.dead.clone(),
         move || {
-            notified.publish(TaskOOM {
+            notified.publish(&TaskOOM {
                 container_id: notified.id.clone(),
                 ..TaskOOM::default()
             });
@@ -54,7 +53,7 @@ async fn start_container(container: &Arc<Container>) -> Result<()> {
         .await
         .map_err(runtime.failure("start"))?;
     container.first.set_started();
-    container.publish(TaskStart {
+    container.publish(&TaskStart {
         container_id: container.id.clone(),
         pid: container.first.unsigned_pid(),
         ..TaskStart::default()
@@ -102,24 +101,24 @@ async fn start_added(
     })?;
     let wiring = Wiring::new(&process.stdio, &container.options)?;
     let pid_file = container.bundle.join(format!("{}.pid", process.exec_id));
-    let mut arguments = ExecOpts::new()
-        .pid_file(&pid_file)
-        .detach(true)
-        .io(wiring.driver());
-    arguments.console_socket = wiring.console().map(Path::to_owned);
+    let mut arguments: Vec<OsString> =
+        vec!["--pid-file".into(), pid_file.as_os_str().to_owned(), "--detach".into()];
+    if let Some(socket) = wiring.console() {
+        arguments.extend(["--console-socket".into(), socket.as_os_str().to_owned()]);
+    }
+    arguments.push((&container.id).into());
     let expectation = shim.reaper().expect();
+    let driver = wiring.driver();
     runtime
-        .client()
-        .exec(&container.id, spec, Some(&arguments))
-        .await
-        .map_err(runtime.failure("exec"))?;
-    drop(arguments);
+        .run_with_json("exec", spec, "--process", &arguments, driver.as_ref())
+        .await?;
+    drop(driver);
     let pid = read_pid(&pid_file)?;
     process.set_pid(pid);
     process.set_started();
     let exit = expectation.claim(pid);
     let attached = wiring.attach(&process.stdio, &process.io()).await;
-    container.publish(TaskExecStarted {
+    container.publish(&TaskExecStarted {
         container_id: container.id.clone(),
         exec_id: process.exec_id.clone(),
         pid: pid.unsigned_abs(),

@@ -1,0 +1,95 @@
+//! A small agent: answers what a test tells it to, and remembers what it was asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use api::agent::{
+    Agent, CollectRequest, CollectResponse, PrefetchRequest, PrefetchResponse, PrepareRequest,
+    PrepareResponse, ReleaseRequest, ReleaseResponse, StatusRequest, StatusResponse, create_agent,
+};
+use async_trait::async_trait;
+use ttrpc::r#async::{Server, TtrpcContext};
+use ttrpc::{Code, get_status};
+
+type Answer = Result<PrepareResponse, (Code, String)>;
+
+/// What the agent was asked.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) prepared: Vec<PrepareRequest>,
+    pub(crate) released: Vec<String>,
+}
+
+pub(crate) struct TestAgent {
+    pub(crate) socket: PathBuf,
+    asked: Arc<Mutex<Asked>>,
+    _server: Server,
+}
+
+struct Service {
+    answer: Answer,
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[async_trait]
+impl Agent for Service {
+    async fn prepare(
+        &self,
+        _: &TtrpcContext,
+        request: PrepareRequest,
+    ) -> ttrpc::Result<PrepareResponse> {
+        self.asked.lock().unwrap().prepared.push(request);
+        let failed = |(code, text)| ttrpc::Error::RpcStatus(get_status(code, text));
+        self.answer.clone().map_err(failed)
+    }
+
+    async fn release(
+        &self,
+        _: &TtrpcContext,
+        request: ReleaseRequest,
+    ) -> ttrpc::Result<ReleaseResponse> {
+        self.asked.lock().unwrap().released.push(request.bundle);
+        Ok(ReleaseResponse::default())
+    }
+
+    async fn prefetch(
+        &self,
+        _: &TtrpcContext,
+        _: PrefetchRequest,
+    ) -> ttrpc::Result<PrefetchResponse> {
+        Ok(PrefetchResponse::default())
+    }
+
+    async fn status(&self, _: &TtrpcContext, _: StatusRequest) -> ttrpc::Result<StatusResponse> {
+        Ok(StatusResponse::default())
+    }
+
+    async fn collect(&self, _: &TtrpcContext, _: CollectRequest) -> ttrpc::Result<CollectResponse> {
+        Ok(CollectResponse::default())
+    }
+}
+
+impl TestAgent {
+    pub(crate) async fn start(folder: &Path, answer: Answer) -> Self {
+        let socket = folder.join("agent.sock");
+        let asked = Arc::new(Mutex::new(Asked::default()));
+        let service = Service {
+            answer,
+            asked: asked.clone(),
+        };
+        let mut server = Server::new()
+            .bind(&format!("unix://{}", socket.display()))
+            .unwrap()
+            .register_service(create_agent(Arc::new(service)));
+        server.start().await.unwrap();
+        Self {
+            socket,
+            asked,
+            _server: server,
+        }
+    }
+
+    pub(crate) fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap()
+    }
+}

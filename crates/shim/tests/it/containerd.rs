@@ -1,0 +1,271 @@
+//! The other side of the shim: starts it, calls its task service, and takes its events.
+
+use std::io::Write as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use containerd_shim::api::{
+    CreateTaskRequest, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest,
+    Options, ShutdownRequest, StartRequest, WaitRequest,
+};
+use containerd_shim::protos::bootstrap_api::{BootstrapParams, BootstrapResult};
+use containerd_shim::protos::shim::events::ForwardRequest;
+use containerd_shim::protos::shim_async::{Client, Events, TaskClient, create_events};
+use fs_err as fs;
+use protobuf::Message as _;
+use protobuf::well_known_types::any::Any;
+use ttrpc::r#async::{Server, TtrpcContext};
+use ttrpc::context::{Context, with_duration};
+
+use crate::bundle::Bundle;
+
+pub(crate) const NAMESPACE: &str = "nival-test";
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A containerd with a folder of its own.
+pub(crate) struct Containerd {
+    pub(crate) folder: tempfile::TempDir,
+    events: Arc<Mutex<Vec<String>>>,
+    _server: Server,
+}
+
+struct EventLog(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl Events for EventLog {
+    async fn forward(&self, _: &TtrpcContext, request: ForwardRequest) -> ttrpc::Result<Empty> {
+        assert_eq!(request.envelope.namespace, NAMESPACE);
+        self.0.lock().unwrap().push(request.envelope.topic.clone());
+        Ok(Empty::default())
+    }
+}
+
+impl Containerd {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("nival-shim-test-")
+            .tempdir()
+            .unwrap();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let service = create_events(Arc::new(EventLog(events.clone())));
+        let address = format!("unix://{}", folder.path().join("events.sock").display());
+        let mut server = Server::new()
+            .bind(&address)
+            .unwrap()
+            .register_service(service);
+        server.start().await.unwrap();
+        Self {
+            folder,
+            events,
+            _server: server,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program under test as containerd calls it.
+    pub(crate) fn command(&self, bundle: &Bundle, action: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-nival-v2"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .args(["-namespace", NAMESPACE, "-id", &bundle.id])
+            .arg("-address")
+            .arg(self.path("containerd.sock"))
+            .args(["-publish-binary", "/bin/false", action])
+            .env(
+                "PATH",
+                format!("{}:{path}", testkit::setup::node_bin().display()),
+            )
+            .current_dir(&bundle.path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Starts a shim as containerd 2.3 and later do.
+    pub(crate) async fn shim(&self, bundle: &Bundle) -> Shim {
+        let parameters = BootstrapParams {
+            instance_id: bundle.id.clone(),
+            namespace: NAMESPACE.into(),
+            containerd_grpc_address: self.path("containerd.sock").display().to_string(),
+            containerd_ttrpc_address: self.path("events.sock").display().to_string(),
+            socket_dir: Some(self.path("s").display().to_string()),
+            ..BootstrapParams::default()
+        };
+        let input = parameters.write_to_bytes().unwrap();
+        let output = Self::run(&mut self.command(bundle, "start"), &input);
+        assert!(output.status.success(), "{output:?}");
+        let result = BootstrapResult::parse_from_bytes(&output.stdout).unwrap();
+        assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
+        Shim::connect(&result.address, self.path("runc")).await
+    }
+
+    /// Waits until these events have come, in this order and with no others between.
+    pub(crate) async fn expect_events(&self, wanted: &[&str]) {
+        let found = || self.events.lock().unwrap().clone();
+        until(&format!("{wanted:?}"), || found().len() >= wanted.len()).await;
+        assert_eq!(found(), wanted);
+    }
+}
+
+/// A running shim.
+pub(crate) struct Shim {
+    pub(crate) task: TaskClient,
+    pub(crate) address: String,
+    pub(crate) options: Options,
+}
+
+impl Shim {
+    pub(crate) async fn connect(address: &str, root: PathBuf) -> Self {
+        let client = Client::connect(address).await.unwrap();
+        Self {
+            task: TaskClient::new(client),
+            address: address.to_owned(),
+            options: Options {
+                root: root.display().to_string(),
+                ..Options::default()
+            },
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        Path::new(self.address.strip_prefix("unix://").unwrap())
+    }
+
+    pub(crate) async fn create(&self, bundle: &Bundle) -> Result<u32, String> {
+        self.create_with(bundle, options_any(&self.options)).await
+    }
+
+    pub(crate) async fn create_with(&self, bundle: &Bundle, options: Any) -> Result<u32, String> {
+        let request = CreateTaskRequest {
+            id: bundle.id.clone(),
+            bundle: bundle.path.display().to_string(),
+            stdin: bundle.pipe("stdin"),
+            stdout: bundle.pipe("stdout"),
+            stderr: bundle.pipe("stderr"),
+            terminal: bundle.terminal,
+            options: Some(options).into(),
+            ..CreateTaskRequest::default()
+        };
+        let created = self.task.create(patience(), &request).await;
+        created.map(|response| response.pid).map_err(message)
+    }
+
+    pub(crate) async fn start(&self, id: &str, exec_id: &str) -> Result<u32, String> {
+        let request = StartRequest {
+            id: id.into(),
+            exec_id: exec_id.into(),
+            ..StartRequest::default()
+        };
+        let started = self.task.start(patience(), &request).await;
+        started.map(|response| response.pid).map_err(message)
+    }
+
+    pub(crate) async fn exec(
+        &self,
+        bundle: &Bundle,
+        exec_id: &str,
+        process: &serde_json::Value,
+    ) -> Result<(), String> {
+        let request = ExecProcessRequest {
+            id: bundle.id.clone(),
+            exec_id: exec_id.into(),
+            stdout: bundle.pipe(&format!("{exec_id}-stdout")),
+            spec: Some(Any {
+                type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".into(),
+                value: serde_json::to_vec(process).unwrap(),
+                ..Any::default()
+            })
+            .into(),
+            ..ExecProcessRequest::default()
+        };
+        let added = self.task.exec(patience(), &request).await;
+        added.map(drop).map_err(message)
+    }
+
+    pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> u32 {
+        let request = WaitRequest {
+            id: id.into(),
+            exec_id: exec_id.into(),
+            ..WaitRequest::default()
+        };
+        let ended = self.task.wait(patience(), &request).await;
+        ended.unwrap().exit_status
+    }
+
+    pub(crate) async fn kill(&self, id: &str, exec_id: &str, signal: u32) -> Result<(), String> {
+        let request = KillRequest {
+            id: id.into(),
+            exec_id: exec_id.into(),
+            signal,
+            ..KillRequest::default()
+        };
+        let killed = self.task.kill(patience(), &request).await;
+        killed.map(drop).map_err(message)
+    }
+
+    pub(crate) async fn delete(&self, id: &str, exec_id: &str) -> Result<DeleteResponse, String> {
+        let request = DeleteRequest {
+            id: id.into(),
+            exec_id: exec_id.into(),
+            ..DeleteRequest::default()
+        };
+        self.task
+            .delete(patience(), &request)
+            .await
+            .map_err(message)
+    }
+
+    /// Asks the shim to end, and waits until its socket is gone.
+    pub(crate) async fn shut_down(&self) {
+        let request = ShutdownRequest::default();
+        // The connection may close before the answer comes.
+        self.task.shutdown(patience(), &request).await.ok();
+        until("the shim to end", || !is_socket(self.socket())).await;
+    }
+}
+
+pub(crate) fn options_any(options: &Options) -> Any {
+    Any {
+        type_url: "containerd.runc.v1.Options".into(),
+        value: options.write_to_bytes().unwrap(),
+        ..Any::default()
+    }
+}
+
+pub(crate) fn patience() -> Context {
+    with_duration(DEADLINE)
+}
+
+pub(crate) fn message(error: ttrpc::Error) -> String {
+    match error {
+        ttrpc::Error::RpcStatus(status) => status.message,
+        other => other.to_string(),
+    }
+}
+
+pub(crate) fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// Looks until it holds, at most for some seconds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
