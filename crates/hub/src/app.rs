@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Leftover;
 use crate::config::Settings;
@@ -21,10 +21,10 @@ use crate::owner::Owner;
 use crate::routes;
 use crate::storage::Storage;
 
-/// NAR files and records that are read through at the same time: each costs a core.
+/// NAR files, listings and records that are read through at the same time: each costs a core, and memory for a listing.
 const READ_AT_ONCE: usize = 4;
 
-/// Records and documents that are received at the same time: each may cost 64 MiB of memory, for as long as it is sent.
+/// Records, documents and listings that are received at the same time: each may cost 64 MiB of memory, for as long as it is sent.
 const RECEIVED_AT_ONCE: usize = 16;
 
 /// What all requests share.
@@ -38,9 +38,9 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// What the hub does.
     pub(crate) settings: Arc<Settings>,
-    /// Turns for reading NAR files and records through.
+    /// Turns for reading NAR files, listings and records through.
     pub(crate) reading: Arc<Semaphore>,
-    /// Turns for receiving records and documents.
+    /// Turns for receiving records, documents and listings.
     pub(crate) receiving: Arc<Semaphore>,
     /// Owners whose cache has its `nix-cache-info` object.
     pub(crate) known_owners: Arc<Mutex<HashSet<Owner>>>,
@@ -65,18 +65,18 @@ impl App {
         })
     }
 
-    /// Waits for a turn to read a NAR file or a record through.
-    pub(crate) async fn turn_to_read(&self) -> SemaphorePermit<'_> {
-        self.reading
-            .acquire()
+    /// Waits for a turn to read a NAR file, a listing or a record through.
+    pub(crate) async fn turn_to_read(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.reading)
+            .acquire_owned()
             .await
             .expect("the semaphore is never closed")
     }
 
-    /// Waits for a turn to receive a record or a document.
-    pub(crate) async fn turn_to_receive(&self) -> SemaphorePermit<'_> {
-        self.receiving
-            .acquire()
+    /// Waits for a turn to receive a record, a document or a listing.
+    pub(crate) async fn turn_to_receive(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.receiving)
+            .acquire_owned()
             .await
             .expect("the semaphore is never closed")
     }

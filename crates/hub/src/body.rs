@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::http::Request;
@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::HubError;
 
+/// The least bytes a second, on average: the slowest lines have more, even for several requests at once.
+const LEAST_A_SECOND: u64 = 8 << 10;
+
 /// A request's body, piece by piece.
 #[derive(Debug)]
 pub(crate) struct Pieces {
@@ -22,6 +25,8 @@ pub(crate) struct Pieces {
     what: &'static str,
     limit: u64,
     received: u64,
+    /// How long the client was waited for; the hub's own work does not count.
+    waited: Duration,
     stall: Duration,
 }
 
@@ -33,15 +38,28 @@ impl Pieces {
             what,
             limit,
             received: 0,
+            waited: Duration::ZERO,
             stall,
         }
     }
 
     /// Returns the next piece; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, HubError> {
-        let piece = tokio::time::timeout(self.stall, self.stream.next()).await;
-        let piece = piece.map_err(|_| HubError::Stalled {
-            seconds: self.stall.as_secs(),
+        // Twice the patience for a stall, so that who sends a little and then stalls is told just that.
+        let grace = 2 * self.stall + Duration::from_secs(self.received / LEAST_A_SECOND);
+        let left = grace.saturating_sub(self.waited);
+        let begun = Instant::now();
+        let piece = tokio::time::timeout(left.min(self.stall), self.stream.next()).await;
+        self.waited += begun.elapsed();
+        let piece = piece.map_err(|_| match left < self.stall {
+            true => HubError::TooSlow {
+                received: self.received,
+                seconds: self.waited.as_secs(),
+                least: LEAST_A_SECOND,
+            },
+            false => HubError::Stalled {
+                seconds: self.stall.as_secs(),
+            },
         })?;
         let Some(piece) = piece else {
             return Ok(None);
@@ -158,5 +176,44 @@ impl HttpBody for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body whose pieces come one after another, each after a while.
+    fn slow(pieces: usize, size: usize, pause: Duration) -> Pieces {
+        let stream = futures::stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; size]))
+        });
+        let stall = Duration::from_millis(500);
+        Pieces::new(Body::from_stream(stream), "the record", 1 << 20, stall)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_trickles_is_refused_though_it_never_stalls() {
+        let outcome = slow(100, 1, Duration::from_millis(50)).collect().await;
+        assert!(
+            matches!(
+                outcome,
+                Err(HubError::TooSlow {
+                    received: 1..=21,
+                    ..
+                })
+            ),
+            "{outcome:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_may_take_long_if_it_is_large() {
+        // A piece pays for two seconds.
+        let outcome = slow(15, 16 << 10, Duration::from_millis(50))
+            .collect()
+            .await;
+        assert_eq!(outcome.unwrap().len(), 15 * (16 << 10));
     }
 }

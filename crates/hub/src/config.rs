@@ -21,11 +21,13 @@ pub(crate) struct ConfigFile {
     pub(crate) data: Option<PathBuf>,
     /// The largest NAR file that is taken, in bytes.
     pub(crate) largest_nar: Option<u64>,
+    /// The largest NAR that is unpacked, in bytes.
+    pub(crate) largest_unpacked: Option<u64>,
     /// Whether records that nobody signed are taken. Nodes refuse them all the same.
     pub(crate) accept_unsigned: Option<bool>,
     /// How many connections are served at the same time; more wait.
     pub(crate) most_connections: Option<usize>,
-    /// How many seconds a request's header or body may stall before the hub gives up on it.
+    /// How many seconds a request's header or body, or its reader, may stall before the hub gives up on it.
     pub(crate) stall_seconds: Option<u64>,
     /// Logs as JSON.
     pub(crate) log_json: Option<bool>,
@@ -42,11 +44,13 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// The largest NAR file that is taken. 20 GB is the largest closure that Nival is made for.
     pub(crate) largest_nar: u64,
+    /// The largest NAR that is unpacked: a small file may claim to hold any size.
+    pub(crate) largest_unpacked: u64,
     /// Whether records that nobody signed are taken.
     pub(crate) accept_unsigned: bool,
     /// How many connections are served at the same time: each may hold two parts of an upload in memory.
     pub(crate) most_connections: usize,
-    /// How long a request's body or header may stall.
+    /// How long a request's body or header may stall, and how long a client may read nothing of an answer.
     pub(crate) stall_timeout: Duration,
     /// How long open requests may take after SIGTERM.
     pub(crate) drain_timeout: Duration,
@@ -108,6 +112,7 @@ impl ConfigFile {
             metrics_listen: self.metrics_listen,
             data: self.data.or(default_data).ok_or(ConfigError::NoData)?,
             largest_nar: self.largest_nar.unwrap_or(20 << 30),
+            largest_unpacked: self.largest_unpacked.unwrap_or(64 << 30),
             accept_unsigned: self.accept_unsigned.unwrap_or(false),
             most_connections: self.most_connections.unwrap_or(512),
             stall_timeout: Duration::from_secs(self.stall_seconds.unwrap_or(60).max(1)),

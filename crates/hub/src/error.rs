@@ -83,6 +83,19 @@ pub(crate) enum HubError {
         /// How long nothing came.
         seconds: u64,
     },
+    /// The body came, but too slowly.
+    #[error(
+        "the request's body came too slowly: {received} bytes after {seconds} seconds of waiting; \
+         the least is {least} bytes a second"
+    )]
+    TooSlow {
+        /// How much came.
+        received: u64,
+        /// How long the hub waited for it.
+        seconds: u64,
+        /// The least in a second.
+        least: u64,
+    },
     /// The body is larger than the limit.
     #[error("{what} is larger than the {limit} bytes that this hub takes")]
     TooLarge {
@@ -218,7 +231,7 @@ impl HubError {
             | Self::Record(_)
             | Self::Generation(_)
             | Self::NarInfo(_) => StatusCode::BAD_REQUEST,
-            Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Stalled { .. } | Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ParentIsNotHead { .. } | Self::PointerMoved { .. } | Self::Conflict { .. } => {
                 StatusCode::CONFLICT
@@ -249,6 +262,7 @@ impl HubError {
             | Self::BadBody { .. }
             | Self::CutOff { .. }
             | Self::Stalled { .. }
+            | Self::TooSlow { .. }
             | Self::Record(_)
             | Self::Generation(_)
             | Self::NarInfo(_) => ErrorCode::BadRequest,

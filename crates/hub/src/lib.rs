@@ -11,11 +11,13 @@ mod env_vars;
 mod error;
 mod metrics;
 mod owner;
+mod patience;
 mod random;
 mod routes;
 mod server;
 mod storage;
 mod time;
+mod turn;
 
 use std::process::ExitCode;
 

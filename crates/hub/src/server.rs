@@ -12,13 +12,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::patience::Patient;
+
 /// How many connections, and how patient.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Connections at the same time; more wait in the system's queue.
     pub(crate) connections: usize,
-    /// How long a request's header may take.
-    pub(crate) header_timeout: Duration,
+    /// How long a request's header may take, and how long an answer may wait to be read on.
+    pub(crate) stall_timeout: Duration,
     /// How long open requests may take once it stops.
     pub(crate) drain_timeout: Duration,
 }
@@ -51,7 +53,7 @@ pub(crate) async fn serve(
         };
         let (router, stop) = (router.clone(), stop.clone());
         tasks.spawn(async move {
-            connection(stream, router, limits.header_timeout, stop).await;
+            connection(stream, router, limits.stall_timeout, stop).await;
             drop(turn);
         });
     }
@@ -70,7 +72,7 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     router: Router,
-    header_timeout: Duration,
+    stall_timeout: Duration,
     stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -79,8 +81,8 @@ async fn connection(
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(stall_timeout)
+        .serve_connection(TokioIo::new(Patient::new(stream, stall_timeout)), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

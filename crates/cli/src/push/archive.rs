@@ -30,7 +30,7 @@ pub(super) struct Archive {
     pub(super) hash: Hash,
     /// The length of the file.
     pub(super) size: u64,
-    /// The listing as JSON; `None` for names that JSON cannot carry, as with Nix.
+    /// The listing as JSON; `None` for names that JSON cannot carry, as with Nix, and where it would be too large.
     pub(super) listing: Option<String>,
 }
 
@@ -99,14 +99,14 @@ impl Archive {
         // Read back from the file: the listing is of the very bytes that go out.
         file.rewind().map_err(write)?;
         let decoder = zstd::Decoder::new(&mut file).map_err(write)?;
-        let listing =
-            Listing::from_reader(decoder).map_err(|error| write(io::Error::other(error)))?;
+        let listing = Listing::from_reader_if_small(decoder)
+            .map_err(|error| write(io::Error::other(error)))?;
         Ok(Self {
             path: path.clone(),
             file,
             hash,
             size,
-            listing: listing.to_json().ok(),
+            listing: listing.and_then(|listing| listing.to_json().ok()),
         })
     }
 

@@ -45,6 +45,18 @@ pub(crate) enum CommandError {
     /// A file cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// Others may enter the folder of data, and it may hold what is theirs.
+    #[error(
+        "the folder of data {} may be entered by others (mode {mode:o}) and is neither empty nor a hub's: \
+         use `chmod 700` if it is meant for the hub alone, or another --data",
+        data.display()
+    )]
+    OpenFolder {
+        /// The folder.
+        data: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// There is no such token.
     #[error("there is no token {id} that could be revoked; `nival-hub token list` shows them")]
     NoToken {
@@ -114,13 +126,26 @@ async fn open_database(settings: &Settings) -> Result<Database, CommandError> {
 }
 
 /// The folder is its owner's alone: it holds private environments and, at first, the admin token.
-fn make_data_folder(settings: &Settings) -> std::io::Result<()> {
+///
+/// One that was made before is closed to others too, unless it may hold what is not the hub's: `--data /srv` must not lock
+/// everybody else out of `/srv`.
+fn make_data_folder(settings: &Settings) -> Result<(), CommandError> {
     use std::os::unix::fs::PermissionsExt as _;
-    if settings.data.is_dir() {
+    let data = &settings.data;
+    fs_err::create_dir_all(data)?;
+    let mode = fs_err::metadata(data)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
         return Ok(());
     }
-    fs_err::create_dir_all(&settings.data)?;
-    fs_err::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))
+    if !settings.database().exists() && fs_err::read_dir(data)?.next().is_some() {
+        return Err(CommandError::OpenFolder {
+            data: data.clone(),
+            mode,
+        });
+    }
+    fs_err::set_permissions(data, std::fs::Permissions::from_mode(0o700))?;
+    tracing::info!(data = %data.display(), "closed the folder of data to others");
+    Ok(())
 }
 
 fn print(text: &str) -> Result<(), CommandError> {

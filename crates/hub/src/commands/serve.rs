@@ -61,7 +61,7 @@ async fn serve(
 ) -> Result<(), CommandError> {
     let limits = Limits {
         connections: settings.most_connections,
-        header_timeout: settings.stall_timeout,
+        stall_timeout: settings.stall_timeout,
         drain_timeout: settings.drain_timeout,
     };
     let (listener, address) = listen(settings.listen).await?;

@@ -46,12 +46,14 @@ pub(crate) async fn put(
     let name = environment_name(&owner, &name)?;
     let digest = read_digest(&digest)?;
     caller.require_push(&Owner::from(&name))?;
-    let _turn = app.turn_to_receive().await;
+    let receiving = app.turn_to_receive().await;
     let limit = LARGEST_DOCUMENT as u64;
     let bytes = Pieces::new(body, "the document", limit, app.settings.stall_timeout)
         .collect()
         .await?;
-    let (actual, bytes) = tokio::task::spawn_blocking(move || (Digest::of(&bytes), bytes)).await?;
+    // The bytes stay in memory until they are stored, whoever still waits for it.
+    let work = move || (Digest::of(&bytes), bytes, receiving);
+    let (actual, bytes, _receiving) = tokio::task::spawn_blocking(work).await?;
     if actual != digest {
         return Err(HubError::HashMismatch {
             what: "the document".to_owned(),

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use env_spec::generation::Generation;
 use env_spec::{Digest, EnvironmentName, Signed};
 
-use super::{LARGEST_SIGNED, environment_name, require_same, require_signature};
+use super::{LARGEST_SIGNED, environment_name, read_record, require_same, require_signature};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Pieces;
@@ -17,6 +17,7 @@ use crate::db::EnvironmentRow;
 use crate::error::HubError;
 use crate::owner::Owner;
 use crate::storage::layout;
+use crate::turn;
 
 /// How many missing things an error names.
 const NAMED: usize = 3;
@@ -49,9 +50,8 @@ pub(crate) async fn post(
     );
     let text = pieces.collect().await?;
     // Records are megabytes: parsing would hold up everybody else on this thread.
-    let reading = app.turn_to_read().await;
-    let (signed, record) = tokio::task::spawn_blocking(move || read(&text)).await??;
-    drop((receiving, reading));
+    let turns = (receiving, app.turn_to_read().await);
+    let (signed, record) = turn::work(turns, move || read(&text)).await??;
     let digest = signed.digest();
     require_same(&record.environment, &name)?;
     record.check(&name, None)?;
@@ -150,7 +150,7 @@ fn require_short(record: &Generation) -> Result<(), HubError> {
 fn read(text: &[u8]) -> Result<(Signed, Generation), HubError> {
     let signed: Signed =
         serde_json::from_slice(text).map_err(|source| HubError::BadBody { source })?;
-    let record = signed.read_unverified()?;
+    let record = read_record(&signed)?;
     Ok((signed, record))
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use env_spec::generation::LivePointer;
 use env_spec::{EnvironmentName, Signed};
 
-use super::{LARGEST_SMALL, environment_name, require_same, require_signature};
+use super::{LARGEST_SMALL, environment_name, read_record, require_same, require_signature};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Pieces;
@@ -40,7 +40,7 @@ pub(crate) async fn put(
     let signed: Signed = Pieces::new(body, "the pointer", LARGEST_SMALL, stall)
         .json()
         .await?;
-    let pointer: LivePointer = signed.read_unverified()?;
+    let pointer: LivePointer = read_record(&signed)?;
     require_same(&pointer.environment, &name)?;
     let subject = format!("the live pointer of {name}");
     require_signature(&app, &signed, &subject)?;

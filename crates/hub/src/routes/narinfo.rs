@@ -17,6 +17,7 @@ use crate::db::PathRow;
 use crate::error::HubError;
 use crate::owner::Owner;
 use crate::storage::{Inspected, layout};
+use crate::turn;
 
 /// More than the largest narinfo that is read.
 const LARGEST_NARINFO: u64 = 2 << 20;
@@ -89,11 +90,13 @@ pub(crate) async fn put(
     let hash_part = match File::parse(&file) {
         Some(File::Narinfo(hash_part)) => hash_part,
         Some(File::Listing(_)) => {
+            let receiving = app.turn_to_receive().await;
             let text = Pieces::new(body, "the listing", LARGEST_LISTING, stall)
                 .collect()
                 .await?;
-            let listing = tokio::task::spawn_blocking(move || Listing::from_json(&text)).await?;
-            listing.map_err(|error| HubError::BadRequest(format!("no valid listing: {error}")))?;
+            let turns = (receiving, app.turn_to_read().await);
+            let checked = turn::work(turns, move || Listing::from_json(&text).map(drop)).await?;
+            checked.map_err(|error| HubError::BadRequest(format!("no valid listing: {error}")))?;
             return Ok(StatusCode::NO_CONTENT);
         }
         None => {
@@ -110,6 +113,11 @@ pub(crate) async fn put(
         .map_err(|_| HubError::BadRequest("the narinfo is not UTF-8".to_owned()))?;
     let narinfo = NarInfo::parse(text)?;
     let nar_file = check_form(&narinfo, &hash_part)?;
+    let limit = app.settings.largest_unpacked;
+    if narinfo.nar_size > limit {
+        let what = "the unpacked NAR that the narinfo claims";
+        return Err(HubError::TooLarge { what, limit });
+    }
     if let Some((present, _)) = app.database.path(&owner, &hash_part).await? {
         return merge(&app, &owner, &present, &narinfo).await;
     }
@@ -248,11 +256,11 @@ async fn inspect(
     narinfo: &NarInfo,
     file: &str,
 ) -> Result<Inspected, HubError> {
-    let _turn = app.turn_to_read().await;
+    let turn = app.turn_to_read().await;
     let location = layout::nar(owner, file);
     let found = app
         .storage
-        .inspect(&location, narinfo.compression, narinfo.nar_size)
+        .inspect(&location, narinfo.compression, narinfo.nar_size, turn)
         .await?;
     if found.nar_hash == narinfo.nar_hash && found.nar_size == narinfo.nar_size {
         return Ok(found);

@@ -8,10 +8,12 @@ use nix_data::nar::{Listing, NarError};
 use nix_data::{Compression, Hash, HashingReader};
 use object_store::path::Path;
 use tokio::io::{AsyncBufRead, AsyncRead};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::Storage;
 use crate::error::{HubError, with_causes};
+use crate::turn;
 
 /// What an xz file may need to be read; Nix's own need far less.
 const XZ_MEMORY: u64 = 256 << 20;
@@ -26,7 +28,7 @@ pub(crate) struct Inspected {
     pub(crate) nar_hash: Hash,
     /// The length of the NAR.
     pub(crate) nar_size: u64,
-    /// Its listing as an `.ls` file has it; names that are not UTF-8 have none.
+    /// Its listing as an `.ls` file has it; there is none of names that are not UTF-8, and none that would be too large.
     pub(crate) listing: Option<String>,
 }
 
@@ -56,12 +58,13 @@ pub(crate) enum InspectError {
 }
 
 impl Storage {
-    /// Reads a NAR file once through, at most to the length that its narinfo claims.
+    /// Reads a NAR file once through, at most to the length that its narinfo claims. The turn ends with the reading.
     pub(crate) async fn inspect(
         &self,
         location: &Path,
         compression: Compression,
         claimed: u64,
+        turn: OwnedSemaphorePermit,
     ) -> Result<Inspected, HubError> {
         let pieces = self.stream(location, None).await?;
         let pieces = pieces.map_err(|error| std::io::Error::other(with_causes(&error)));
@@ -70,19 +73,18 @@ impl Storage {
         let bridge = SyncIoBridge::new(decoder);
         let file = location.filename().unwrap_or_default().to_owned();
         // Decompressing and hashing would hold up everybody else on this thread.
-        tokio::task::spawn_blocking(move || {
+        turn::work(turn, move || {
             let buffered = BufReader::with_capacity(PIECE, bridge);
             // One byte more than claimed shows that there is more.
             let mut reader = HashingReader::new(buffered.take(claimed.saturating_add(1)));
-            let listing = Listing::from_reader(&mut reader);
+            let listing = Listing::from_reader_if_small(&mut reader);
             let (nar_hash, nar_size, _) = reader.finish();
             if nar_size > claimed {
                 return Err(HubError::Nar(InspectError::TooMuch { file, claimed }));
             }
             let listing = listing
                 .map_err(|source| HubError::Nar(InspectError::Nar { file, source }))?
-                .to_json()
-                .ok();
+                .and_then(|listing| listing.to_json().ok());
             Ok(Inspected {
                 nar_hash,
                 nar_size,

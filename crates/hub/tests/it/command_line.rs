@@ -181,3 +181,33 @@ async fn health_is_served_and_metrics_can_have_their_own_address() {
         .unwrap();
     assert!(page.contains("nival_hub_nar_served_bytes_total"), "{page}");
 }
+
+#[test]
+fn a_folder_of_data_that_others_may_enter_is_closed_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let open = || {
+        fs_err::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program(folder.path())
+            .args(["token", "list"])
+            .output()
+            .unwrap()
+    };
+    let mode = || fs_err::metadata(&data).unwrap().permissions().mode() & 0o777;
+    fs_err::create_dir(&data).unwrap();
+    fs_err::write(data.join("somebody's"), "file").unwrap();
+    let output = open();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        text.contains("mode 755") && text.contains("chmod 700"),
+        "{text}"
+    );
+    assert_eq!(mode(), 0o755, "it may be meant for others");
+
+    fs_err::remove_file(data.join("somebody's")).unwrap();
+    for state in ["empty", "a hub's"] {
+        assert!(open().status.success(), "{state}");
+        assert_eq!(mode(), 0o700, "{state}");
+    }
+}

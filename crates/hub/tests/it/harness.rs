@@ -278,6 +278,8 @@ fn server(folder: &Path, disk: Disk) -> Command {
         Disk::Small => {
             let objects = folder.join("data/objects");
             fs_err::create_dir_all(&objects).unwrap();
+            let alone = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            fs_err::set_permissions(folder.join("data"), alone).unwrap();
             let mut command = Command::new("/usr/bin/unshare");
             command.args(["--mount", "/bin/sh", "-c", SMALL_DISK, "sh"]);
             command.arg(objects).arg(env!("CARGO_BIN_EXE_nival-hub"));

@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use api::hub::error::ErrorCode;
+use nix_data::Compression;
+use nix_data::nar::Node;
 
-use crate::fixtures::{Package, refusal};
+use crate::fixtures::{Package, Release, pointer, refusal, sign, store_path};
 use crate::harness::Hub;
 
 #[tokio::test]
@@ -84,13 +86,7 @@ async fn bodies_past_their_limit_are_refused_and_leave_nothing() {
     let hub = Hub::start_with(&["--config", config.to_str().unwrap()]);
     let token = hub.token("demo", &[]);
     let nar = vec![7; 1001];
-    let package = Package::of_nar(
-        crate::fixtures::store_path("large-1"),
-        &nar,
-        Vec::new(),
-        nix_data::Compression::None,
-    )
-    .await;
+    let package = Package::of_nar(store_path("large-1"), &nar, Vec::new(), Compression::None).await;
     let answer = hub.put(
         &format!("/cache/demo/{}", package.narinfo.url),
         &token,
@@ -128,7 +124,7 @@ async fn too_many_paths_at_once_are_refused() {
     let hub = Hub::start();
     let token = hub.token("demo", &[]);
     let hash = nix_data::Hash::sha256(b"x");
-    let path = crate::fixtures::store_path("x");
+    let path = store_path("x");
     let one = serde_json::json!({"path": path, "narHash": hash});
     let body = serde_json::json!({"paths": vec![one; 5_001]}).to_string();
     let answer = hub.ask(
@@ -193,10 +189,10 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let expired = hub.token("demo", &["--expires", "0s"]);
     let good = hub.token("demo", &[]);
     let package = Package::of_nar(
-        crate::fixtures::store_path("large-1"),
+        store_path("large-1"),
         &vec![7; 16 << 20],
         Vec::new(),
-        nix_data::Compression::None,
+        Compression::None,
     )
     .await;
     for _ in 0..5 {
@@ -241,4 +237,95 @@ async fn who_stalls_is_let_go() {
     ));
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("stalled for 1 seconds"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_nar_with_too_large_a_listing_is_taken_without_one() {
+    let hub = Hub::start();
+    let pusher = hub.pusher("demo");
+    let token = hub.token("demo", &[]);
+    // Each of these characters takes six in JSON: 17 MiB that become 100.
+    let target = vec![1; 4_095];
+    let links = (0..4_200).map(|number| {
+        let target = target.clone();
+        let name = format!("link-{number:05}").into_bytes();
+        (name, Node::Symlink(target))
+    });
+    let nar = Node::Directory(links.collect())
+        .write_to(Vec::new())
+        .unwrap();
+    let large = Package::of_nar(store_path("links-1"), &nar, vec![], Compression::Zstd).await;
+    assert!(large.file.len() < 1 << 20, "{}", large.file.len());
+    let small = Package::new("tool-1", b"contents", &[]).await;
+    for (package, status) in [(&large, 404), (&small, 200)] {
+        package.upload(&pusher, "demo").await;
+        let path = format!("/cache/demo/{}", package.narinfo_file());
+        assert_eq!(hub.get(&path, Some(&token), "").status, 200);
+        let listing = path.replace(".narinfo", ".ls");
+        assert_eq!(hub.get(&listing, Some(&token), "").status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_narinfo_that_claims_too_large_a_nar_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hub.toml");
+    fs_err::write(&config, "largest-unpacked = 1000\n").unwrap();
+    let hub = Hub::start_with(&["--config", config.to_str().unwrap()]);
+    let pusher = hub.pusher("demo");
+    let small = Package::new("small-1", b"contents", &[]).await;
+    small.upload(&pusher, "demo").await;
+    let large = Package::new("large-1", &[7; 1_000], &[]).await;
+    large.upload_nar(&pusher, "demo").await.unwrap();
+    let outcome = large.upload_narinfo(&pusher, "demo").await;
+    let text = refusal(outcome, ErrorCode::TooLarge);
+    assert!(text.contains("1000 bytes"), "{text}");
+}
+
+#[tokio::test]
+async fn who_asks_and_never_reads_is_let_go() {
+    use std::io::Read as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hub.toml");
+    fs_err::write(&config, "stall-seconds = 1\nmost-connections = 1\n").unwrap();
+    let hub = Hub::start_with(&["--config", config.to_str().unwrap()]);
+    let token = hub.token("demo", &[]);
+    // Larger than what the system takes for a connection that nobody reads.
+    let nar = Node::File {
+        executable: false,
+        contents: vec![7; 32 << 20],
+    };
+    let nar = nar.write_to(Vec::new()).unwrap();
+    let package = Package::of_nar(store_path("large-1"), &nar, vec![], Compression::None).await;
+    let path = format!("/cache/demo/{}", package.narinfo.url);
+    assert_eq!(hub.put(&path, &token, &package.file).status, 201);
+    let mut idle = TcpStream::connect(hub.address()).unwrap();
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\n\r\n");
+    idle.write_all(request.as_bytes()).unwrap();
+    // The answer has begun: the only connection is taken.
+    idle.read_exact(&mut [0; 12]).unwrap();
+    assert_eq!(hub.get("/healthz", None, "").status, 200);
+    let mut rest = Vec::new();
+    let _broken = idle.read_to_end(&mut rest);
+    assert!(rest.len() < nar.len(), "the answer was cut off");
+}
+
+#[tokio::test]
+async fn numbers_that_canonical_json_rounds_are_refused() {
+    let hub = Hub::start();
+    let pusher = hub.pusher("demo");
+    let name = crate::fixtures::name("demo/app");
+    let release = Release::new("1").await;
+    let digest = release.push(&pusher, "demo/app", 1, None).await;
+    for number in [1 << 53, 1 << 60] {
+        let moved = sign(&pointer("demo/app", 1, digest, number));
+        let text = refusal(pusher.put_live(&name, &moved).await, ErrorCode::BadRequest);
+        assert!(text.contains("9007199254740991"), "{text}");
+        let record = sign(&release.record("demo/app", number, Some(digest)));
+        let outcome = pusher.post_generation(&name, &record).await;
+        let text = refusal(outcome, ErrorCode::BadRequest);
+        assert!(text.contains("9007199254740991"), "{text}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Listings: trees without contents, as caches keep them in `.ls` files.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::{self, Formatter};
 use std::io::Read;
@@ -10,11 +11,20 @@ use super::error::{ListingError, NarError, shown};
 use super::read::{Event, Reader};
 use super::{DEEPEST, name_problem, target_problem};
 
-/// The most entries of a tree that is listed.
-const MOST_ENTRIES: u64 = 2_000_000;
+/// The most memory that the listing of a NAR takes, and about the most bytes that its JSON has: half a million entries.
+const MOST_OF_NAR: u64 = 64 << 20;
+
+/// The most memory that the listing of a JSON text takes: others list larger trees than this crate does.
+const MOST_OF_JSON: u64 = 256 << 20;
 
 /// The largest JSON text that is read.
 const LARGEST: usize = 512 << 20;
+
+/// What an entry takes beside its name and target.
+const ENTRY: u64 = 128;
+
+/// What a directory takes beside its entries: room for eleven is made with the first.
+const DIRECTORY: u64 = 768;
 
 /// The tree of a NAR with where in it each file's contents begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,14 +61,22 @@ impl Listing {
     /// Makes the listing of a NAR, reading all of it.
     ///
     /// # Errors
-    /// Fails when the source does, for what is no NAR, and for one with too many entries.
+    /// Fails when the source does, for what is no NAR, and for one whose listing would be too large.
     pub fn from_reader(source: impl Read) -> Result<Self, NarError> {
+        Self::from_reader_if_small(source)?.ok_or_else(|| too_large(MOST_OF_NAR))
+    }
+
+    /// Makes the listing of a NAR, or `None` where it would be too large. All of the NAR is read and checked either way.
+    ///
+    /// # Errors
+    /// Fails when the source does, and for what is no NAR.
+    pub fn from_reader_if_small(source: impl Read) -> Result<Option<Self>, NarError> {
         let mut reader = Reader::new(source);
         let first = reader.next_event()?.expect("a NAR begins with its root");
-        let mut entries_left = MOST_ENTRIES;
-        let root = ListingNode::read(&mut reader, first, &mut entries_left)?;
+        let root = ListingNode::read(&mut reader, first, &Room::new(MOST_OF_NAR))?;
+        // Goes on where the listing gave up.
         reader.finish()?;
-        Ok(Self { root })
+        Ok(root.map(|root| Self { root }))
     }
 
     /// Returns what is at a path below the root; the root itself for an empty path.
@@ -89,8 +107,9 @@ impl Listing {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         // Deep trees are deeper in JSON than serde_json's limit; the visitors have their own.
         deserializer.disable_recursion_limit();
+        let room = Room::new(MOST_OF_JSON);
         let (version, root) = deserializer
-            .deserialize_map(TopVisitor)
+            .deserialize_map(TopVisitor(&room))
             .and_then(|top| deserializer.end().map(|()| top))
             .map_err(ListingError::Json)?;
         if version != 1 {
@@ -112,33 +131,41 @@ impl Listing {
 }
 
 impl ListingNode {
+    /// Reads a node, or returns `None` where there is no more room; then the reader stands somewhere within it.
     fn read<R: Read>(
         reader: &mut Reader<R>,
         event: Event,
-        entries_left: &mut u64,
-    ) -> Result<Self, NarError> {
-        match event {
-            Event::Symlink { target } => Ok(Self::Symlink { target }),
-            Event::File { executable, size } => Ok(Self::File {
+        room: &Room,
+    ) -> Result<Option<Self>, NarError> {
+        Ok(match event {
+            Event::Symlink { target } => room
+                .take(weight(&target))
+                .then_some(Self::Symlink { target }),
+            Event::File { executable, size } => Some(Self::File {
                 size,
                 executable,
                 nar_offset: Some(reader.offset()),
             }),
             _ => {
+                if !room.take(DIRECTORY) {
+                    return Ok(None);
+                }
                 let mut entries = BTreeMap::new();
                 while let Some(Event::Entry { name }) = reader.next_event()? {
-                    *entries_left = entries_left.checked_sub(1).ok_or(NarError::TooLarge {
-                        what: "entries",
-                        most: MOST_ENTRIES,
-                    })?;
+                    if !room.take(ENTRY + weight(&name)) {
+                        return Ok(None);
+                    }
                     let event = reader
                         .next_event()?
                         .expect("an entry is followed by its node");
-                    entries.insert(name, Self::read(reader, event, entries_left)?);
+                    let Some(node) = Self::read(reader, event, room)? else {
+                        return Ok(None);
+                    };
+                    entries.insert(name, node);
                 }
-                Ok(Self::Directory { entries })
+                Some(Self::Directory { entries })
             }
-        }
+        })
     }
 
     fn write(&self, text: &mut String) -> Result<(), ListingError> {
@@ -186,10 +213,55 @@ fn write_string(text: &mut String, bytes: &[u8]) -> Result<(), ListingError> {
     Ok(())
 }
 
-/// Reads `{"version": …, "root": …}`.
-struct TopVisitor;
+/// The memory that is left for a listing.
+struct Room {
+    most: u64,
+    left: Cell<u64>,
+}
 
-impl<'de> Visitor<'de> for TopVisitor {
+impl Room {
+    fn new(most: u64) -> Self {
+        let left = Cell::new(most);
+        Self { most, left }
+    }
+
+    /// Takes some of it, and tells whether there was so much.
+    fn take(&self, some: u64) -> bool {
+        let left = self.left.get().checked_sub(some);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Takes some of it, for readers of JSON.
+    fn require<E: serde::de::Error>(&self, some: u64) -> Result<(), E> {
+        if self.take(some) {
+            return Ok(());
+        }
+        Err(E::custom(too_large(self.most)))
+    }
+}
+
+fn too_large(most: u64) -> NarError {
+    NarError::TooLarge {
+        what: "bytes in its listing",
+        most,
+    }
+}
+
+/// Returns how many bytes a name or target has in JSON; in memory it has no more.
+fn weight(bytes: &[u8]) -> u64 {
+    let escaped = |byte: &u8| match byte {
+        0..=0x1f => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    bytes.iter().map(escaped).sum()
+}
+
+/// Reads `{"version": …, "root": …}`.
+struct TopVisitor<'room>(&'room Room);
+
+impl<'de> Visitor<'de> for TopVisitor<'_> {
     type Value = (u64, ListingNode);
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
@@ -201,7 +273,10 @@ impl<'de> Visitor<'de> for TopVisitor {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "version" => version = Some(map.next_value()?),
-                "root" => root = Some(map.next_value_seed(NodeSeed { depth: 0 })?),
+                "root" => {
+                    let room = self.0;
+                    root = Some(map.next_value_seed(NodeSeed { depth: 0, room })?);
+                }
                 // Skipping an unknown value would follow it to any depth.
                 other => return Err(unknown_field(other)),
             }
@@ -216,11 +291,12 @@ impl<'de> Visitor<'de> for TopVisitor {
 
 /// Reads one node at a depth.
 #[derive(Clone, Copy)]
-struct NodeSeed {
+struct NodeSeed<'room> {
     depth: usize,
+    room: &'room Room,
 }
 
-impl<'de> DeserializeSeed<'de> for NodeSeed {
+impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
     type Value = ListingNode;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -228,7 +304,7 @@ impl<'de> DeserializeSeed<'de> for NodeSeed {
     }
 }
 
-impl<'de> Visitor<'de> for NodeSeed {
+impl<'de> Visitor<'de> for NodeSeed<'_> {
     type Value = ListingNode;
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
@@ -262,6 +338,7 @@ impl<'de> Visitor<'de> for NodeSeed {
             }),
             Some("symlink") => {
                 let target = target.ok_or_else(|| missing("target"))?.into_bytes();
+                self.room.require(weight(&target))?;
                 match target_problem(&target) {
                     Some(problem) => Err(A::Error::custom(format!("symlink target {problem}"))),
                     None => Ok(ListingNode::Symlink { target }),
@@ -277,9 +354,9 @@ impl<'de> Visitor<'de> for NodeSeed {
 }
 
 /// Reads the entries of the directory at the depth of the seed within.
-struct EntriesSeed(NodeSeed);
+struct EntriesSeed<'room>(NodeSeed<'room>);
 
-impl<'de> DeserializeSeed<'de> for EntriesSeed {
+impl<'de> DeserializeSeed<'de> for EntriesSeed<'_> {
     type Value = BTreeMap<Vec<u8>, ListingNode>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -287,7 +364,7 @@ impl<'de> DeserializeSeed<'de> for EntriesSeed {
     }
 }
 
-impl<'de> Visitor<'de> for EntriesSeed {
+impl<'de> Visitor<'de> for EntriesSeed<'_> {
     type Value = BTreeMap<Vec<u8>, ListingNode>;
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
@@ -295,10 +372,12 @@ impl<'de> Visitor<'de> for EntriesSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let depth = self.0.depth + 1;
+        let NodeSeed { depth, room } = self.0;
+        let depth = depth + 1;
         if depth > DEEPEST {
             return Err(A::Error::custom(NarError::TooDeep));
         }
+        room.require(DIRECTORY)?;
         let mut entries = BTreeMap::new();
         while let Some(name) = map.next_key::<String>()? {
             let name = name.into_bytes();
@@ -306,7 +385,8 @@ impl<'de> Visitor<'de> for EntriesSeed {
                 let name = shown(&name);
                 return Err(A::Error::custom(NarError::Name { name, problem }));
             }
-            let node = map.next_value_seed(NodeSeed { depth })?;
+            room.require(ENTRY + weight(&name))?;
+            let node = map.next_value_seed(NodeSeed { depth, room })?;
             if let Some(twice) = entries.insert(name, node) {
                 drop(twice);
                 return Err(A::Error::custom("an entry stands there twice"));

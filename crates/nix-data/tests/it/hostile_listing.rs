@@ -91,3 +91,16 @@ fn listings_find_paths_without_following_symlinks() {
         assert_eq!(listing.lookup(missing), None, "{missing}");
     }
 }
+
+#[test]
+fn short_texts_of_large_trees_are_refused() {
+    let folders = |count: usize| {
+        let one = |number| format!("\"{number}\":{{\"type\":\"directory\",\"entries\":{{}}}}");
+        let all: Vec<String> = (0..count).map(one).collect();
+        let all = all.join(",");
+        format!("{{\"version\":1,\"root\":{{\"type\":\"directory\",\"entries\":{{{all}}}}}}}")
+    };
+    assert!(Listing::from_json(folders(200_000).as_bytes()).is_ok());
+    let error = Listing::from_json(folders(400_000).as_bytes()).unwrap_err();
+    assert!(matches!(error, ListingError::Json(_)), "{error}");
+}

@@ -232,6 +232,41 @@ fn depth_is_bounded_for_readers_writers_and_listings() {
 }
 
 #[test]
+fn listings_have_a_size_that_names_and_targets_and_folders_count_for() {
+    let target = |letter: u8| Node::Symlink(vec![letter; 4_095]);
+    let links = |count: usize, letter: u8| {
+        let links = (0..count).map(|number| (format!("{number:06}"), target(letter)));
+        nar(&Node::Directory(
+            links
+                .map(|(name, node)| (name.into_bytes(), node))
+                .collect(),
+        ))
+    };
+    let folders =
+        (0..80_000).map(|number| (format!("{number:06}").into_bytes(), directory::<&str>([])));
+    let folders = nar(&Node::Directory(folders.collect()));
+    // 64 MiB are 16,000 such targets, and a sixth of them where JSON must escape each letter.
+    for (bytes, fits) in [
+        (links(15_000, b'x'), true),
+        (links(17_000, b'x'), false),
+        (links(2_500, 1), true),
+        (links(2_800, 1), false),
+        (folders, false),
+    ] {
+        let listing = Listing::from_reader_if_small(&bytes[..]).unwrap();
+        assert_eq!(listing.is_some(), fits);
+        let outcome = Listing::from_reader(&bytes[..]);
+        assert_eq!(outcome.is_ok(), fits);
+        if let Err(error) = outcome {
+            assert!(matches!(error, NarError::TooLarge { .. }), "{error}");
+        }
+        // What is not listed is read all the same.
+        let cut = Listing::from_reader_if_small(&bytes[..bytes.len() - 8]);
+        assert!(matches!(cut, Err(NarError::CutOff { .. })), "{cut:?}");
+    }
+}
+
+#[test]
 fn a_writer_refuses_what_no_reader_takes() {
     let mut writer = Writer::new(Vec::new());
     writer.directory().unwrap();
