@@ -79,7 +79,7 @@ async fn a_container_of_the_placeholder_sees_its_closure_and_cannot_write_to_it(
     require!(root, setup);
     let containerd = Containerd::start().await;
     let agent = TestAgent::start(containerd.folder.path(), Ok(plan(&containerd))).await;
-    let script = "ls /nix/store; touch /nix/store/x || touch /nix/store/*/bin/x; echo $PATH $LEVEL; /bin/sh -c id; cat /etc/passwd; touch /tmp/mine && ls -ld /tmp; sleep 600";
+    let script = "ls /nix/store; touch /nix/store/x; cd /nix/store/*/bin; touch deep; echo $PATH $LEVEL; /bin/sh -c id; cat /etc/passwd; touch /tmp/mine && ls -ld /tmp; sleep 600";
     let bundle = Bundle::empty(&containerd, "placeholder", &["sh", "-c", script])
         .annotated(&pod("container"))
         .changed(|spec| {
@@ -118,7 +118,7 @@ async fn a_container_of_the_placeholder_sees_its_closure_and_cannot_write_to_it(
     assert_eq!(lines[1], format!("{STORE_PATH}/bin:/bin info"));
     assert_eq!(lines[2], "uid=1234(nival) gid=77(nival)");
     assert!(text.contains("nival:x:1234:77:"), "{text}");
-    let refused = stderr.expect("bin/x").await;
+    let refused = stderr.expect("deep").await;
     assert_eq!(
         refused.matches("Read-only file system").count(),
         2,
