@@ -84,6 +84,7 @@ impl Agent {
             store,
             settings,
         };
+        agent.store.settle();
         agent.sandboxes.sweep(|id| agent.leases.knows_sandbox(id))?;
         Ok(agent)
     }

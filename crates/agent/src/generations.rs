@@ -35,7 +35,7 @@ pub(crate) struct Generations {
 
 impl Generations {
     pub(crate) fn recover(folder: PathBuf) -> Result<Self, AgentError> {
-        let notes = Notes::open(folder, Lasting::Always)?;
+        let notes = Notes::open(folder, Lasting::WhileUp)?;
         let lists = notes.all::<Vec<Seen>>()?.into_iter();
         let seen = lists
             .filter_map(|(_, list)| Some((list.first()?.pin.environment.clone(), list)))

@@ -48,7 +48,7 @@ impl Hub {
             http,
             credentials: settings.credentials.clone(),
             substituters: settings.substituters.clone(),
-            notes: Notes::open(settings.state.join("visibility"), Lasting::Always)?,
+            notes: Notes::open(settings.state.join("visibility"), Lasting::WhileUp)?,
             visible: Mutex::default(),
         };
         // A wrong address is said at the start, not with the first pod.

@@ -17,7 +17,7 @@ const LARGEST: u64 = 4 << 20;
 pub(crate) enum Lasting {
     /// Through a power cut.
     Always,
-    /// Through a kill of the agent. What it tells of does not survive a power cut either, so no sync.
+    /// Through a kill of the agent. What a power cut takes of it is of no use after one, or found out again.
     WhileUp,
 }
 

@@ -32,10 +32,14 @@ impl Records {
     }
 
     pub(crate) fn write(&self, signed: &Signed) -> Result<(), AgentError> {
-        let bytes =
-            serde_json::to_vec(signed).map_err(|error| failed("write a record", error.into()))?;
-        host::fs::write_atomic(&self.file(signed.digest()), &bytes)
-            .map_err(|source| failed("write a record", source))
+        // No sync: it is checked when it is read, and one that a power cut took is fetched again.
+        let write = || {
+            let path = self.file(signed.digest());
+            let staged = path.with_extension("new");
+            fs::write(&staged, serde_json::to_vec(signed)?)?;
+            fs::rename(&staged, &path)
+        };
+        write().map_err(|source| failed("write a record", source))
     }
 
     /// Removes all records but these.

@@ -9,4 +9,3 @@ pub mod shutdown;
 pub mod telemetry;
 #[cfg(feature = "tls")]
 pub mod tls;
-pub mod writeback;

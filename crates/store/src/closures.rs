@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::layout::{Key, Store, StoreError};
 use crate::remove::remove_tree;
+use crate::temporary::Temporary;
 
 /// A record of 5,000 paths is below 2 MB.
 const LARGEST_RECORD: u64 = 16 << 20;
@@ -36,6 +37,24 @@ struct Record {
 struct RecordPath {
     path: StorePath,
     nar_hash: Hash,
+}
+
+impl Record {
+    fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+/// Removes closures without a whole record: what a power cut, or a kill in the middle of a removal, left of them.
+pub(crate) fn recover(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root.join("closures"))? {
+        let folder = entry?.path();
+        let record = host::fs::read_bounded(&folder.join("closure.json"), LARGEST_RECORD);
+        if !record.is_ok_and(|bytes| Record::parse(&bytes).is_ok()) {
+            remove_tree(&folder)?;
+        }
+    }
+    Ok(())
 }
 
 impl ClosureId {
@@ -101,12 +120,13 @@ impl Store {
             version: 1,
             paths: paths.collect(),
         };
+        // No sync: what a power cut takes is written again at the next start.
         let write = || {
             fs::create_dir_all(self.closure_folder(id))?;
-            host::fs::write_atomic(
-                &file,
-                &serde_json::to_vec(&record).map_err(io::Error::other)?,
-            )
+            let staged = Temporary::new(self);
+            let bytes = serde_json::to_vec(&record).map_err(io::Error::other)?;
+            fs::write(staged.path(), bytes)?;
+            fs::rename(staged.path(), &file)
         };
         write().map_err(|source| self.failed(source))?;
         Ok(id)
@@ -141,7 +161,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed(error)),
         };
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
+        let record = Record::parse(&bytes).map_err(|error| {
             let text = format!("{} is damaged: {error}", self.closure_file(id).display());
             self.failed(io::Error::new(io::ErrorKind::InvalidData, text))
         })?;

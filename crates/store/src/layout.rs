@@ -25,14 +25,13 @@ use tokio::sync::Semaphore;
 
 use crate::closures::ClosureId;
 use crate::flight::Flights;
-use crate::remove::remove_tree;
+use crate::recover::recover;
+use crate::settle::{Settling, current_boot};
 
 /// How long another process may take to let go of the store.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Narinfos are small; what counts is their latency.
 const NARINFOS: usize = 16;
-/// A record of presence is a few lines.
-const LARGEST_RECORD: u64 = 64 << 10;
 
 /// A store path with the bytes that are meant: builds differ from machine to machine, so the path alone does not say.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +50,10 @@ pub struct Presence {
     pub nar_size: u64,
     /// Where it came from.
     pub source: String,
+    /// The boot of the machine that the record counts for: its bytes may not be on the disk yet, so after a power cut
+    /// it counts no more. Without one it counts for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 /// Why the store cannot be opened or used.
@@ -81,6 +84,9 @@ struct Shared {
     root: PathBuf,
     _lock: FileLock,
     registry: Mutex<Registry>,
+    /// The machine's present boot.
+    boot: Option<String>,
+    settling: Settling,
     flights: Flights,
     limits: Limits,
 }
@@ -135,7 +141,8 @@ impl Store {
             fs::create_dir_all(root.join(folder)).map_err(failed)?;
         }
         let lock = FileLock::acquire(&root.join("lock"), "the store", LOCK_TIMEOUT)?;
-        let registry = recover(root).map_err(failed)?;
+        let boot = current_boot();
+        let registry = recover(root, boot.as_deref()).map_err(failed)?;
         tracing::debug!(root = %root.display(), paths = registry.present.len(), "store opened");
         let registry = Mutex::new(registry);
         let flights = Flights::default();
@@ -149,6 +156,8 @@ impl Store {
                 root,
                 _lock: lock,
                 registry,
+                boot,
+                settling: Settling::default(),
                 flights,
                 limits,
             }),
@@ -219,6 +228,14 @@ impl Store {
         &self.shared.flights
     }
 
+    pub(crate) fn boot(&self) -> Option<&str> {
+        self.shared.boot.as_deref()
+    }
+
+    pub(crate) fn settling(&self) -> &Settling {
+        &self.shared.settling
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.shared.limits
     }
@@ -259,75 +276,4 @@ fn let_go<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 /// Unpacking keeps processors busy and networks have latency: somewhat more downloads than processors.
 fn downloads() -> usize {
     std::thread::available_parallelism().map_or(4, |count| (count.get() + 2).clamp(4, 8))
-}
-
-/// Removes what is not finished, and reads what is there.
-fn recover(root: &Path) -> io::Result<Registry> {
-    for entry in fs::read_dir(root.join("tmp"))? {
-        remove_tree(&entry?.path())?;
-    }
-    let mut registry = Registry::default();
-    for entry in fs::read_dir(root.join("paths"))? {
-        let folder = entry?.path();
-        let base_name = folder.file_name().and_then(|name| name.to_str());
-        let path = base_name.and_then(|name| StorePath::from_base_name(name).ok());
-        let Some(path) = path else {
-            tracing::warn!(folder = %folder.display(), "something in the store is no store path: left alone");
-            continue;
-        };
-        recover_path(&path, &folder, &mut registry)?;
-    }
-    Ok(registry)
-}
-
-fn recover_path(path: &StorePath, folder: &Path, registry: &mut Registry) -> io::Result<()> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        names.push(entry?.file_name());
-    }
-    let mut kept = false;
-    for name in &names {
-        let Some(name) = name.to_str() else { continue };
-        let place = folder.join(name);
-        match name.strip_suffix(".json") {
-            // The record without the bytes.
-            Some(hash) if !names.iter().any(|one| one == hash) => fs::remove_file(&place)?,
-            Some(_) => {}
-            None => {
-                let record = folder.join(format!("{name}.json"));
-                match (read_presence(&record), parse_hash(name)) {
-                    (Some(presence), Some(nar_hash)) => {
-                        registry.present.insert(
-                            Key {
-                                path: path.clone(),
-                                nar_hash,
-                            },
-                            presence,
-                        );
-                        kept = true;
-                    }
-                    _ => {
-                        tracing::info!(place = %place.display(), "removing what was never finished");
-                        remove_tree(&place)?;
-                        if record.exists() {
-                            fs::remove_file(&record)?;
-                        }
-                    }
-                }
-            }
-        }
-    }
-    if !kept && fs::read_dir(folder)?.next().is_none() {
-        fs::remove_dir(folder)?;
-    }
-    Ok(())
-}
-
-/// A record that was cut short by a power cut counts as none.
-fn read_presence(record: &Path) -> Option<Presence> {
-    serde_json::from_slice(&host::fs::read_bounded(record, LARGEST_RECORD).ok()?).ok()
-}
-
-fn parse_hash(digest: &str) -> Option<Hash> {
-    Hash::from_unprefixed(nix_data::HashAlgorithm::Sha256, digest).ok()
 }

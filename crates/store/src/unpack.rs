@@ -213,10 +213,6 @@ impl Unpacker {
                 }
             }
         }
-        if size > BUFFER as u64 {
-            // The disk works while the next file is unpacked; the sync before publishing then waits for less.
-            host::writeback::begin(&file);
-        }
         rustix::fs::fchmod(&file, mode).map_err(failed(&self.name))?;
         rustix::fs::futimens(&file, &TIMES).map_err(failed(&self.name))
     }

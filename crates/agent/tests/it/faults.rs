@@ -41,7 +41,7 @@ async fn one_flipped_bit_is_refused_with_the_path_both_hashes_and_the_source() {
         "corrupt bytes are not asked for again"
     );
     assert_eq!(fs::read_dir(scene.state("store/paths")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(scene.state("store/tmp")).unwrap().count(), 0);
+    scene.until_nothing_is_unfinished().await;
     // Once the hub is repaired, the next start succeeds.
     scene.hub.serve_package(&package);
     scene.start_in_web("demo/app").await.unwrap();
@@ -144,7 +144,7 @@ async fn a_kill_in_the_middle_of_a_fetch_leaves_nothing_half_and_the_next_start_
         tokio::time::sleep(Duration::from_millis(30 * round)).await;
         scene.kill_agent();
         scene.start_agent().await;
-        assert_eq!(fs::read_dir(scene.state("store/tmp")).unwrap().count(), 0);
+        scene.until_nothing_is_unfinished().await;
     }
     scene.hub.contents().slow = None;
     let answer = scene.start_in_web("demo/app").await.unwrap();
@@ -189,7 +189,7 @@ async fn a_hub_that_goes_away_in_the_middle_is_told_and_the_next_start_completes
         message.contains(&format!("http://{}/cache/demo", scene.hub.address)),
         "{message}"
     );
-    assert_eq!(fs::read_dir(scene.state("store/tmp")).unwrap().count(), 0);
+    scene.until_nothing_is_unfinished().await;
     scene.hub.contents().slow = None;
     scene.hub.resume().await;
     scene.prepare(&request).await.unwrap();

@@ -177,7 +177,7 @@ async fn unsigned_wrongly_signed_altered_and_foreign_records_are_refused() {
 
     scene.hub.push("demo/altered", &[package()]);
     scene.hub.tamper("demo/altered", 1, |signed| {
-        signed.record = signed.record.replace("hello", "howdy")
+        signed.record = signed.record.replace("hello", "howdy");
     });
     let digest_of_the_original = "the hub sent record sha256:";
     refused(

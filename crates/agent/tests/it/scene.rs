@@ -248,6 +248,13 @@ impl Scene {
         Err(String::from_utf8(output.stderr).unwrap())
     }
 
+    /// Looks until no temporary file of the store is left.
+    pub(crate) async fn until_nothing_is_unfinished(&self) {
+        let folder = self.state("store/tmp");
+        let is_empty = async || fs::read_dir(&folder).unwrap().next().is_none();
+        self.until("nothing unfinished is left", is_empty).await;
+    }
+
     /// Looks until something holds.
     pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let begun = Instant::now();

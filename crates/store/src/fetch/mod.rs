@@ -18,13 +18,10 @@ use crate::flight::{Claim, Landing};
 use crate::layout::{Key, Store};
 use crate::source::{Source, SourceError};
 use crate::unpack::UnpackError;
-use download::Unpacked;
 pub use progress::{Progress, ProgressView};
 
-/// Fetched paths are published together when they reach this size: one sync of the disk for all of them.
-const BATCH_BYTES: u64 = 512 << 20;
-/// Or when they are so many.
-const BATCH_PATHS: usize = 512;
+/// So much is fetched before the disk is synced for it in the background: what a power cut may cost.
+const BATCH_BYTES: u64 = 1 << 30;
 
 /// What fetching a closure took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -195,22 +192,34 @@ async fn fetch_all(
             Ok::<_, FetchError>((unpacked, claim))
         });
     }
-    let mut batch: Vec<(Unpacked, Claim)> = Vec::new();
-    let mut failure = None;
+    let mut unsettled = Vec::new();
+    let mut bytes = 0;
+    let mut outcome = Ok(());
     while let Some(fetched) = fetches.join_next().await {
-        match fetched.map_err(|_| FetchError::Interrupted).flatten() {
-            Ok(one) => batch.push(one),
+        let one = fetched.map_err(|_| FetchError::Interrupted).flatten();
+        let published = match one {
+            Ok((unpacked, claim)) => {
+                let (key, size) = (Key::of(&unpacked.path), unpacked.path.nar_size);
+                let published = publish::publish(store, unpacked, claim, progress).await;
+                published.map(|()| (key, size))
+            }
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok((key, size)) => {
+                unsettled.push(key);
+                bytes += size;
+            }
             Err(error) => {
-                failure = Some(error);
+                outcome = Err(error);
                 break;
             }
         }
-        let bytes: u64 = batch.iter().map(|(one, _)| one.path.nar_size).sum();
-        if bytes >= BATCH_BYTES || batch.len() >= BATCH_PATHS {
-            publish::publish(store, std::mem::take(&mut batch), progress).await?;
+        if bytes >= BATCH_BYTES {
+            store.settle_later(std::mem::take(&mut unsettled));
+            bytes = 0;
         }
     }
-    drop(fetches);
-    publish::publish(store, batch, progress).await?;
-    failure.map_or(Ok(()), Err)
+    store.settle_later(unsettled);
+    outcome
 }

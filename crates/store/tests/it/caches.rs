@@ -199,10 +199,38 @@ impl TestStore {
         .await
     }
 
-    /// Checks that nothing unfinished is left, and that what is recorded is whole.
+    pub(crate) fn record_of(&self, path: &ClosurePath) -> PathBuf {
+        self.store
+            .place_of(&store::Key::of(path))
+            .with_extension("json")
+    }
+
+    /// Waits until these paths would last through a power cut.
+    pub(crate) async fn settled(&self, paths: &[ClosurePath]) {
+        let begun = std::time::Instant::now();
+        let unsettled = |path| {
+            fs::read_to_string(self.record_of(path))
+                .unwrap()
+                .contains("boot")
+        };
+        while paths.iter().any(unsettled) {
+            assert!(
+                begun.elapsed().as_secs() < 60,
+                "the records never become lasting"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Checks that nothing unfinished is left.
     pub(crate) fn assert_sound(&self) {
-        let left = fs::read_dir(self.store.root().join("tmp")).unwrap().count();
-        assert_eq!(left, 0, "temporary files are left");
+        // What becomes lasting in the background writes through the same folder.
+        let left = || fs::read_dir(self.store.root().join("tmp")).unwrap().count();
+        let begun = std::time::Instant::now();
+        while left() > 0 {
+            assert!(begun.elapsed().as_secs() < 30, "temporary files are left");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 

@@ -311,6 +311,7 @@ async fn a_path_without_a_record_is_fetched_again_after_a_restart() {
         .await
         .unwrap();
     let place = store.store.place_of(&Key::of(&path));
+    store.settled(std::slice::from_ref(&path)).await;
     // As a kill between name and record leaves it, and with a file of an unfinished fetch.
     fs::remove_file(place.with_extension("json")).unwrap();
     fs::write(store.store.root().join("tmp/half"), "x").unwrap();
@@ -337,5 +338,49 @@ async fn a_store_is_used_by_one_process_at_a_time() {
             .unwrap_err()
             .to_string()
             .starts_with("the store is in use by another process")
+    );
+}
+
+#[tokio::test]
+async fn what_was_not_on_the_disk_before_a_power_cut_is_fetched_again_and_all_else_is_not() {
+    let cache = Cache::new();
+    let paths: Vec<_> = ["settled", "unsettled", "killed"]
+        .iter()
+        .map(|name| {
+            cache.add(
+                name,
+                &folder_with("file", name.as_bytes()),
+                Compression::Zstd,
+            )
+        })
+        .collect();
+    let store = TestStore::new();
+    store.realise(&paths, &[&cache.address()]).await.unwrap();
+    store.settled(&paths).await;
+    // As a machine that went down in between, and a process that was killed, leave them.
+    let this_boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    for (path, boot) in [(&paths[1], "another boot"), (&paths[2], this_boot.trim())] {
+        let record = store.record_of(path);
+        let mut text: serde_json::Value =
+            serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+        text["boot"] = boot.into();
+        fs::write(record, text.to_string()).unwrap();
+    }
+    let store = store.reopened();
+    let present: Vec<_> = paths
+        .iter()
+        .map(|path| store.store.is_present(&Key::of(path)))
+        .collect();
+    assert_eq!(present, [true, false, true]);
+    assert!(!store.store.place_of(&Key::of(&paths[1])).exists());
+    store.store.settle();
+    store.settled(&paths[2..]).await;
+    assert_eq!(
+        store
+            .realise(&paths, &[&cache.address()])
+            .await
+            .unwrap()
+            .paths_fetched,
+        1
     );
 }
