@@ -17,6 +17,7 @@ mod pointers;
 mod policy;
 mod ready;
 mod records;
+mod replace;
 mod request;
 mod sandboxes;
 mod service;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::AgentError;
+use crate::replace::{open_folder, replace};
 
 /// Notes are small; what is larger is damaged.
 const LARGEST: u64 = 4 << 20;
@@ -30,7 +31,7 @@ pub(crate) struct Notes {
 
 impl Notes {
     pub(crate) fn open(folder: PathBuf, lasting: Lasting) -> Result<Self, AgentError> {
-        fs::create_dir_all(&folder).map_err(|source| failed("make its folder", source))?;
+        open_folder(&folder).map_err(|source| failed("make its folder", source))?;
         Ok(Self { folder, lasting })
     }
 
@@ -46,11 +47,7 @@ impl Notes {
             let bytes = serde_json::to_vec(note).map_err(io::Error::other)?;
             match self.lasting {
                 Lasting::Always => host::fs::write_atomic(&path, &bytes),
-                Lasting::WhileUp => {
-                    let staged = path.with_extension("new");
-                    fs::write(&staged, bytes)?;
-                    fs::rename(&staged, &path)
-                }
+                Lasting::WhileUp => replace(&path, &bytes),
             }
         };
         write().map_err(|source| failed("write a note", source))

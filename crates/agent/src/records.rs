@@ -8,6 +8,7 @@ use env_spec::{Digest, Reference, Signed, TrustedKeys};
 use fs_err as fs;
 
 use crate::error::AgentError;
+use crate::replace::{open_folder, replace};
 
 /// A record of the largest closure, escaped as JSON text.
 const LARGEST: u64 = 96 << 20;
@@ -20,7 +21,7 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn open(folder: PathBuf) -> Result<Self, AgentError> {
-        fs::create_dir_all(&folder).map_err(|source| failed("make its folder", source))?;
+        open_folder(&folder).map_err(|source| failed("make its folder", source))?;
         Ok(Self { folder })
     }
 
@@ -33,12 +34,7 @@ impl Records {
 
     pub(crate) fn write(&self, signed: &Signed) -> Result<(), AgentError> {
         // No sync: it is checked when it is read, and one that a power cut took is fetched again.
-        let write = || {
-            let path = self.file(signed.digest());
-            let staged = path.with_extension("new");
-            fs::write(&staged, serde_json::to_vec(signed)?)?;
-            fs::rename(&staged, &path)
-        };
+        let write = || replace(&self.file(signed.digest()), &serde_json::to_vec(signed)?);
         write().map_err(|source| failed("write a record", source))
     }
 
