@@ -46,7 +46,10 @@ mod tests {
     fn an_address_before_the_name_does_not_matter() {
         let mut any = Any::default();
         assert!(!is(&any, "containerd.runc.v1.Options"));
-        for url in ["containerd.runc.v1.Options", "type.googleapis.com/containerd.runc.v1.Options"] {
+        for url in [
+            "containerd.runc.v1.Options",
+            "type.googleapis.com/containerd.runc.v1.Options",
+        ] {
             any.type_url = url.into();
             assert!(is(&any, "containerd.runc.v1.Options"));
             assert!(!is(&any, "Options"));

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use containerd_shim::api::Status;
 use containerd_shim::asynchronous::io::{IoTasks, Pty, Stdio};
-use serde_json::Value;
 use protobuf::well_known_types::timestamp::Timestamp;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -38,12 +38,7 @@ struct State {
 }
 
 impl Process {
-    pub(crate) fn new(
-        container: &str,
-        exec_id: &str,
-        stdio: Stdio,
-        spec: Option<Value>,
-    ) -> Self {
+    pub(crate) fn new(container: &str, exec_id: &str, stdio: Stdio, spec: Option<Value>) -> Self {
         Self {
             container: container.to_owned(),
             exec_id: exec_id.to_owned(),

@@ -3,7 +3,7 @@
 //! The image's files are a tenant's: every path is resolved inside the root by the kernel (`RESOLVE_IN_ROOT`), so that
 //! no symbolic link in it leads out. What is there already stays.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ use crate::spec::User;
 
 const SWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n";
 const NOBODY: u32 = 65534;
+/// More users than any image has.
+const LARGEST_USERS: u64 = 1 << 20;
 
 /// Why the skeleton could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,19 @@ pub(crate) fn lay_out(rootfs: &Path, plan: &PrepareResponse, user: User) -> Resu
     root.folder_with_mode("tmp", 0o1777)?;
     root.folder("var")?;
     root.folder_with_mode("var/tmp", 0o1777)
+}
+
+/// Returns a user's home, as the OCI runtime finds it in the root filesystem.
+pub(crate) fn home(rootfs: &Path, uid: u32) -> String {
+    const NOWHERE: &str = "/";
+    let users = Root::open(rootfs).and_then(|root| root.read("etc/passwd"));
+    let users = users.unwrap_or_default();
+    let home = users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_user = fields.get(2)?.parse() == Ok(uid);
+        is_user.then(|| (*fields.get(5).unwrap_or(&NOWHERE)).to_owned())
+    });
+    home.unwrap_or_else(|| NOWHERE.to_owned())
 }
 
 fn passwd(user: User) -> String {
@@ -97,6 +112,19 @@ impl Root {
         }
         let folder = current.ok_or_else(|| failed(path)(Errno::INVAL))?;
         Ok((folder, made))
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        // A pipe in the place of the file must not make the shim wait.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let file = openat2(&self.0, path, flags, Mode::empty(), resolve).map_err(failed(path))?;
+        let mut bytes = Vec::new();
+        let read = fs_err::File::from_parts(file.into(), path)
+            .take(LARGEST_USERS)
+            .read_to_end(&mut bytes);
+        read.map_err(|error| failed(path)(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn folder_with_mode(&self, path: &str, mode: u32) -> Result<()> {
@@ -182,6 +210,9 @@ mod tests {
         );
         let tmp = fs::metadata(at("tmp")).unwrap();
         assert_eq!(tmp.permissions().mode() & 0o7777, 0o1777);
+        assert_eq!(home(root.path(), 0), "/root");
+        assert_eq!(home(root.path(), 1000), "/");
+        assert_eq!(home(root.path(), 7), "/", "a user that is not listed");
         // A container that starts again finds it all there.
         lay_out(root.path(), &plan(), user).unwrap();
     }

@@ -84,7 +84,10 @@ impl Runtime {
     ) -> Result<()> {
         let bundle = &self.bundle;
         // Readable by its owner alone: variables may be secrets.
-        let file = tempfile::Builder::new().prefix("nival-").suffix(".json").tempfile_in(bundle);
+        let file = tempfile::Builder::new()
+            .prefix("nival-")
+            .suffix(".json")
+            .tempfile_in(bundle);
         let file = file.map_err(Error::path("write to", bundle))?;
         let bytes = serde_json::to_vec(json).map_err(|source| Error::Json {
             path: file.path().to_owned(),
@@ -92,7 +95,12 @@ impl Runtime {
         })?;
         fs::write(file.path(), bytes).map_err(Error::path("write", file.path()))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.globals).arg(verb).arg(file_option).arg(file.path()).args(arguments);
+        command
+            .args(&self.globals)
+            .arg(verb)
+            .arg(file_option)
+            .arg(file.path())
+            .args(arguments);
         command.env_remove("NOTIFY_SOCKET");
         let wired = io.set(&mut command).await;
         wired.map_err(|source| Error::Streams {
@@ -148,7 +156,12 @@ pub(crate) fn root(options: &RuntimeOptions, namespace: &str) -> PathBuf {
 
 fn globals(options: &RuntimeOptions, namespace: &str, log: &Path) -> Vec<OsString> {
     let mut globals: Vec<OsString> = vec!["--root".into(), root(options, namespace).into()];
-    globals.extend(["--log".into(), log.into(), "--log-format".into(), "json".into()]);
+    globals.extend([
+        "--log".into(),
+        log.into(),
+        "--log-format".into(),
+        "json".into(),
+    ]);
     if options.systemd_cgroup {
         globals.push("--systemd-cgroup".into());
     }

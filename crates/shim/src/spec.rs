@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 
 use api::agent::PrepareResponse;
+use env_spec::activation::{self, ActivationPlan};
+use env_spec::manifest::ActivateMode;
 use serde_json::{Map, Value, json};
 
 use crate::annotations::Annotations;
@@ -20,6 +22,8 @@ pub(crate) const INIT: &str = "/nix/.nival/init";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Of the environment itself, so that nothing may stand in their place.
 const OWN_PREFIX: &str = "NIVAL_";
+/// The environment's own name in manifests that were written for Flox.
+const FLOX_ENVIRONMENT: &str = "FLOX_ENV";
 
 /// Why a specification cannot take an environment.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +110,7 @@ pub(crate) fn apply(
     spec: &mut Value,
     plan: &PrepareResponse,
     hook: Option<&HookMounts>,
+    home: &str,
 ) -> Result<(), SpecError> {
     let root = spec
         .as_object_mut()
@@ -131,7 +136,7 @@ pub(crate) fn apply(
         .and_then(Value::as_object_mut)
         .ok_or(SpecError::Missing { field: "process" })?;
     let mut variables = strings(process.get("env"));
-    add_variables(&mut variables, plan)?;
+    add_variables(&mut variables, plan, home)?;
     process.insert("env".into(), json!(variables));
     if hook.is_some() {
         let arguments = list(process, "args").ok_or(SpecError::Missing {
@@ -142,55 +147,58 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Adds the plan's variables to a process's. What the pod sets for the container itself stays, as the pod is
-/// nearer to the container than the environment is; search paths begin with the environment's folders.
+/// Adds the plan's variables to a process's.
+///
+/// What the pod or the image sets for the container stays, as they are nearer to it than the environment is; but the
+/// environment's own names, search paths, and values that build on what is there (`$PATH:/x`) are set in any case.
+/// `home` is what the runtime will set where nobody has set it.
 pub(crate) fn add_variables(
     variables: &mut Vec<String>,
     plan: &PrepareResponse,
+    home: &str,
 ) -> Result<(), SpecError> {
-    let refused = |name: &str| SpecError::Variable {
-        pin: plan.pin.clone(),
-        name: name.chars().take(60).collect(),
+    let mut surroundings: BTreeMap<String, String> = variables
+        .iter()
+        .filter_map(|variable| variable.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let is_kept = |name: &str, value: &str| {
+        let own = name.starts_with(OWN_PREFIX) || name == FLOX_ENVIRONMENT;
+        own || !surroundings.contains_key(name) || activation::names_in(value).contains(name)
     };
-    let valid = |name: &str, value: &str| {
-        !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+    let planned = plan.variables.iter();
+    let search_paths = plan.search_paths.iter();
+    let activation = ActivationPlan {
+        variables: planned
+            .filter(|variable| is_kept(&variable.name, &variable.value))
+            .map(|variable| activation::Variable {
+                name: variable.name.clone(),
+                value: variable.value.clone(),
+            })
+            .collect(),
+        // Those of mode `dev` are among them where the agent was asked for it.
+        search_paths: search_paths
+            .map(|path| (path.name.clone(), path.entries.clone()))
+            .collect(),
+        ..ActivationPlan::default()
     };
-    let mut planned: BTreeMap<&str, &str> = BTreeMap::new();
-    for variable in &plan.variables {
-        if !valid(&variable.name, &variable.value) {
-            return Err(refused(&variable.name));
-        }
-        planned.insert(&variable.name, &variable.value);
+    surroundings
+        .entry("HOME".into())
+        .or_insert_with(|| home.to_owned());
+    let path = surroundings.entry("PATH".into()).or_default();
+    if path.is_empty() {
+        DEFAULT_PATH.clone_into(path);
     }
-    for (name, value) in planned {
-        if name.starts_with(OWN_PREFIX) || get(variables, name).is_none() {
-            set(variables, name, value);
+    for (name, value) in activation.expand(ActivateMode::Run, &surroundings) {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(SpecError::Variable {
+                pin: plan.pin.clone(),
+                name: name.chars().take(60).collect(),
+            });
         }
-    }
-    for path in &plan.search_paths {
-        let joined = path.entries.join(":");
-        if !valid(&path.name, &joined) {
-            return Err(refused(&path.name));
-        }
-        let before = match get(variables, &path.name) {
-            None | Some("") if path.name == "PATH" => DEFAULT_PATH,
-            None => "",
-            Some(before) => before,
-        };
-        let value = match (joined.is_empty(), before.is_empty()) {
-            (true, _) => before.to_owned(),
-            (false, true) => joined,
-            (false, false) => format!("{joined}:{before}"),
-        };
-        set(variables, &path.name, &value);
+        set(variables, &name, &value);
     }
     Ok(())
-}
-
-/// Returns a variable's value. The last one of a name counts, as it does for libc's `putenv` and for runc.
-pub(crate) fn get<'a>(variables: &'a [String], name: &str) -> Option<&'a str> {
-    let value = |variable: &'a String| variable.strip_prefix(name)?.strip_prefix('=');
-    variables.iter().rev().find_map(value)
 }
 
 /// Sets a variable, in the place of the old one where there is one.

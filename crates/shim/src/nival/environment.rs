@@ -31,6 +31,7 @@ pub(crate) struct Prepared {
 #[derive(Debug, Clone)]
 pub(crate) struct ExecEnvironment {
     plan: PrepareResponse,
+    home: String,
     outside: bool,
     changes: Changes,
 }
@@ -42,7 +43,7 @@ impl ExecEnvironment {
         if self.outside {
             return Ok(());
         }
-        spec::add_variables(variables, &self.plan)?;
+        spec::add_variables(variables, &self.plan, &self.home)?;
         self.changes.apply(variables);
         Ok(())
     }
@@ -113,14 +114,17 @@ pub(crate) async fn prepare_container(
     } else {
         None
     };
-    spec::apply(spec, &plan, hook.as_ref())?;
+    let user = spec::user(spec);
     if wish.placeholder {
-        rootfs::lay_out(rootfs, &plan, spec::user(spec))?;
+        rootfs::lay_out(rootfs, &plan, user)?;
     }
+    let home = rootfs::home(rootfs, user.uid);
+    spec::apply(spec, &plan, hook.as_ref(), &home)?;
     Ok(Some(Prepared {
         hook: has_hook.then(|| plan.pin.clone()),
         exec: ExecEnvironment {
             plan,
+            home,
             outside: wish.exec_outside,
             changes: Changes::default(),
         },

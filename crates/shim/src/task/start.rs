@@ -101,8 +101,11 @@ async fn start_added(
     })?;
     let wiring = Wiring::new(&process.stdio, &container.options)?;
     let pid_file = container.bundle.join(format!("{}.pid", process.exec_id));
-    let mut arguments: Vec<OsString> =
-        vec!["--pid-file".into(), pid_file.as_os_str().to_owned(), "--detach".into()];
+    let mut arguments: Vec<OsString> = vec![
+        "--pid-file".into(),
+        pid_file.as_os_str().to_owned(),
+        "--detach".into(),
+    ];
     if let Some(socket) = wiring.console() {
         arguments.extend(["--console-socket".into(), socket.as_os_str().to_owned()]);
     }

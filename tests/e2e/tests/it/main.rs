@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod hooks;
 mod laptop;
 mod pods;
 mod refusals;
