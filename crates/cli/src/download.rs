@@ -17,6 +17,8 @@ use crate::error::{CommandError, Doing as _, Outcome};
 
 /// Larger narinfos are refused.
 const LARGEST_NARINFO: usize = 4 << 20;
+/// `xz -9` takes 65 MiB to decompress; a header may ask for gigabytes.
+const XZ_MEMORY: u64 = 128 << 20;
 
 /// A binary cache.
 #[derive(Debug)]
@@ -100,8 +102,16 @@ async fn hash(
 ) -> io::Result<(Hash, u64)> {
     match compression {
         Compression::None => hash_plain(source, size).await,
-        Compression::Zstd => hash_plain(ZstdDecoder::new(source), size).await,
-        Compression::Xz => hash_plain(XzDecoder::new(source), size).await,
+        Compression::Zstd => {
+            let mut decoder = ZstdDecoder::new(source);
+            decoder.multiple_members(true);
+            hash_plain(decoder, size).await
+        }
+        Compression::Xz => {
+            let mut decoder = XzDecoder::with_mem_limit(source, XZ_MEMORY);
+            decoder.multiple_members(true);
+            hash_plain(decoder, size).await
+        }
         Compression::Bzip2 => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "bzip2 is not supported",

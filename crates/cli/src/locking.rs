@@ -6,7 +6,8 @@ use std::thread;
 
 use env_spec::System;
 use env_spec::activation::ActivationPlan;
-use env_spec::compose::{Contents, compose};
+use env_spec::compose::compose;
+use env_spec::generation::ClosurePath;
 use env_spec::lockfile::{
     CatalogRevision, LOCKFILE_VERSION, LockedEnvironment, LockedPackage, LockedSystem, Lockfile,
 };
@@ -341,7 +342,7 @@ fn lock_here(
             .doing(|| "cannot fetch or build the packages".to_owned())?;
         laptop::substitute(nix, &plain).doing(|| "cannot fetch a store path".to_owned())?;
     }
-    let environment = environment(nix, manifest, &packages, &MachineStore::default())?;
+    let environment = environment(nix, manifest, &packages)?;
     Ok(LockedSystem {
         packages,
         environment: Some(environment),
@@ -357,9 +358,14 @@ fn lock_elsewhere(
     packages: Vec<LockedPackage>,
 ) -> Outcome<LockedSystem> {
     let paths: Vec<StorePath> = packages.iter().flat_map(installed).collect();
-    if let Some(missing) = paths.iter().find(|path| !laptop::has(path))
-        && laptop::substitute(nix, &paths).is_err()
-    {
+    let missing = laptop::fetch(nix, &paths).map_err(|error| {
+        CommandError::from(error)
+            .doing(format!("cannot fetch packages of {system}"))
+            .hint(format!(
+                "when the caches answer again, run this again; or take {system} out of `options.systems`"
+            ))
+    })?;
+    if let Some(missing) = missing {
         let because = format!(
             "no binary cache has {missing}; lock on a machine of {system}, or fill a cache"
         );
@@ -369,7 +375,7 @@ fn lock_elsewhere(
             unlocked_because: Some(because),
         });
     }
-    let environment = environment(nix, manifest, &packages, &MachineStore::default())?;
+    let environment = environment(nix, manifest, &packages)?;
     Ok(LockedSystem {
         packages,
         environment: Some(environment),
@@ -381,17 +387,16 @@ fn environment(
     nix: &Nix,
     manifest: &Manifest,
     packages: &[LockedPackage],
-    contents: &dyn Contents,
 ) -> Outcome<LockedEnvironment> {
-    let composed = compose(packages, contents)?;
-    let references: Vec<StorePath> = composed.references.iter().cloned().collect();
-    let known = laptop::closure(nix, &references)?;
-    let known = known
+    let roots: Vec<StorePath> = packages.iter().flat_map(installed).collect();
+    let known: BTreeMap<StorePath, ClosurePath> = laptop::closure(nix, &roots)?
         .into_iter()
         .map(|one| (one.path.clone(), one))
         .collect();
+    let contents = MachineStore::of(known.keys().cloned());
+    let composed = compose(packages, &contents)?;
     Ok(LockedEnvironment {
-        activation: ActivationPlan::new(manifest, &composed, contents)?,
+        activation: ActivationPlan::new(manifest, &composed, &contents)?,
         closure: composed.closure(&known)?,
         path: composed.path,
     })

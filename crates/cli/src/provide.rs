@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use env_spec::System;
+use env_spec::activation::ActivationPlan;
 use env_spec::compose::{Composed, compose};
 use env_spec::lockfile::{LockedEnvironment, LockedSystem, Lockfile};
+use env_spec::manifest::Manifest;
 use nix_data::StorePath;
 
 use crate::context::Context;
@@ -52,15 +54,21 @@ pub(crate) fn locked<'a>(
 ///
 /// # Errors
 /// Fails when a path cannot be had, or is not what the lock says.
-pub(crate) fn provide(context: &Context, project: &Project, lock: &Lockfile) -> Outcome<StorePath> {
+pub(crate) fn provide(
+    context: &Context,
+    project: &Project,
+    manifest: &Manifest,
+    lock: &Lockfile,
+) -> Outcome<StorePath> {
     let (locked, environment) = locked(lock, &context.system()?)?;
     let link = project.state()?.join("environment");
     let kept = fs_err::read_link(&link)
         .is_ok_and(|target| target.as_os_str() == environment.path.to_string().as_str());
     if kept && laptop::has(&environment.path) {
+        vouch(manifest, locked, environment)?;
         return Ok(environment.path.clone());
     }
-    have(context, locked, environment)?;
+    have(context, manifest, locked, environment)?;
     laptop::keep(&context.nix(), &link, &environment.path)?;
     Ok(environment.path.clone())
 }
@@ -71,13 +79,14 @@ pub(crate) fn provide(context: &Context, project: &Project, lock: &Lockfile) -> 
 /// Fails when a path cannot be had, or is not what the lock says.
 pub(crate) fn have(
     context: &Context,
+    manifest: &Manifest,
     locked: &LockedSystem,
     environment: &LockedEnvironment,
 ) -> Outcome {
     if laptop::has(&environment.path)
         && environment.closure.iter().all(|one| laptop::has(&one.path))
     {
-        return Ok(());
+        return recompose(manifest, locked, environment).map(drop);
     }
     let nix = context.nix();
     let others = environment
@@ -99,7 +108,7 @@ pub(crate) fn have(
         })?;
     }
     check(context, environment)?;
-    let composed = recompose(locked, environment)?;
+    let composed = recompose(manifest, locked, environment)?;
     let nar = composed
         .tree
         .write_to(Vec::new())
@@ -139,15 +148,50 @@ fn check(context: &Context, environment: &LockedEnvironment) -> Outcome {
     Ok(())
 }
 
-/// Composes the environment anew and compares it with the lock.
+/// Compares a system's part of the lock with the manifest, as far as this machine can: wholly where it has the packages.
+///
+/// # Errors
+/// Fails when the lock is not what the manifest makes of these packages.
+pub(crate) fn vouch(
+    manifest: &Manifest,
+    locked: &LockedSystem,
+    environment: &LockedEnvironment,
+) -> Outcome {
+    let mut others = environment
+        .closure
+        .iter()
+        .filter(|one| one.path != environment.path);
+    if others.all(|one| laptop::has(&one.path)) {
+        return recompose(manifest, locked, environment).map(drop);
+    }
+    if environment
+        .activation
+        .can_be_of(manifest, &environment.path)?
+    {
+        return Ok(());
+    }
+    Err(other_plan(environment))
+}
+
+fn other_plan(environment: &LockedEnvironment) -> CommandError {
+    CommandError::user(format!(
+        "the lock activates {} otherwise than the manifest says: its variables, search paths or hook were edited",
+        environment.path
+    ))
+    .hint("see who changed manifest.lock; `nival lock` makes it anew from the manifest")
+}
+
+/// Composes the environment anew and compares it, and how it is activated, with the lock.
 ///
 /// # Errors
 /// Fails when it comes out differently.
 pub(crate) fn recompose(
+    manifest: &Manifest,
     locked: &LockedSystem,
     environment: &LockedEnvironment,
 ) -> Outcome<Composed> {
-    let composed = compose(&locked.packages, &MachineStore::default())?;
+    let contents = MachineStore::of(environment.closure.iter().map(|one| one.path.clone()));
+    let composed = compose(&locked.packages, &contents)?;
     if composed.path != environment.path {
         let text = format!(
             "the environment composes to {}, but the lock says {}",
@@ -155,6 +199,22 @@ pub(crate) fn recompose(
         );
         return Err(CommandError::user(text)
             .hint("the lock was edited, or made by another version of nival: run `nival lock`"));
+    }
+    let known = environment
+        .closure
+        .iter()
+        .map(|one| (one.path.clone(), one.clone()))
+        .collect();
+    if composed.closure(&known)? != environment.closure {
+        let text = format!(
+            "the lock names other store paths than {} needs",
+            environment.path
+        );
+        return Err(CommandError::user(text)
+            .hint("the lock was edited, or made by another version of nival: run `nival lock`"));
+    }
+    if ActivationPlan::new(manifest, &composed, &contents)? != environment.activation {
+        return Err(other_plan(environment));
     }
     Ok(composed)
 }

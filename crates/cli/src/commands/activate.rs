@@ -53,9 +53,9 @@ enum Mode {
 pub(crate) fn run(context: &Context, args: &ActivateArgs) -> Outcome<ExitCode> {
     let project = context.project()?;
     let lock = changing::fresh_lock(context, &project)?;
-    let path = provide::provide(context, &project, &lock)?;
-    let (_, environment) = provide::locked(&lock, &context.system()?)?;
     let manifest = manifest::read(&project, &project.manifest_text()?)?.manifest;
+    let path = provide::provide(context, &project, &manifest, &lock)?;
+    let (_, environment) = provide::locked(&lock, &context.system()?)?;
     let mode = match args.mode {
         Some(Mode::Dev) => ActivateMode::Dev,
         Some(Mode::Run) => ActivateMode::Run,

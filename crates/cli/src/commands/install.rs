@@ -43,6 +43,12 @@ pub(crate) fn run(context: &Context, args: &InstallArgs) -> Outcome {
             .say(format!("{} is installed already.", edit.install_id));
     }
     let before = project.lock().ok().flatten();
-    let after = changing::apply(context, &project, &changed, Choice::KeepRevisions)?;
+    let after = changing::apply(
+        context,
+        &project,
+        &text,
+        Some(&changed),
+        Choice::KeepRevisions,
+    )?;
     changing::say_difference(context, before.as_ref(), &after)
 }

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{CommandError, ErrorKind, Outcome};
 use crate::locking::Choice;
 use crate::manifest;
+use crate::provide;
 
 /// Resolves the manifest.
 #[derive(Debug, Args)]
@@ -31,7 +32,13 @@ pub(crate) fn run(context: &Context, args: &LockArgs) -> Outcome {
         return match project.lock()? {
             None => stale(format!("there is no {}", project.lock_path().display())),
             Some(lock) => match staleness(&lock, &manifest) {
-                reasons if reasons.is_empty() => Ok(()),
+                reasons if reasons.is_empty() => lock
+                    .systems
+                    .values()
+                    .filter_map(|locked| Some((locked, locked.environment.as_ref()?)))
+                    .try_for_each(|(locked, environment)| {
+                        provide::vouch(&manifest, locked, environment)
+                    }),
                 reasons => stale(format!(
                     "the lock is out of date: {}",
                     changing::reasons(&reasons)
@@ -42,7 +49,7 @@ pub(crate) fn run(context: &Context, args: &LockArgs) -> Outcome {
     let _held = project.hold()?;
     let text = project.manifest_text()?;
     let before = project.lock().ok().flatten();
-    let after = changing::apply(context, &project, &text, Choice::KeepRevisions)?;
+    let after = changing::apply(context, &project, &text, None, Choice::KeepRevisions)?;
     if before.as_ref() == Some(&after) {
         context.printer.say("The lock is up to date.");
         return Ok(());

@@ -2,12 +2,13 @@
 
 use clap::Args;
 use env_spec::EnvironmentName;
+use env_spec::manifest::Manifest;
 use env_spec::staleness::staleness;
 use serde::Serialize;
 
 use crate::changing;
 use crate::context::Context;
-use crate::error::{CommandError, ErrorKind, Outcome};
+use crate::error::{CommandError, Doing as _, ErrorKind, Outcome};
 use crate::manifest;
 use crate::output::bytes;
 use crate::project::{Project, Remote};
@@ -60,7 +61,7 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
             .hint("name it this once: nival push OWNER/NAME"));
         }
     };
-    let (manifest, lock_text) = fresh(&project)?;
+    let (text, manifest, lock_text) = fresh(&project)?;
     let lock = project
         .lock()?
         .ok_or_else(|| CommandError::user("the lock went away"))?;
@@ -69,6 +70,9 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
         let Some(environment) = &locked.environment else {
             continue;
         };
+        // Whoever signs vouches for all of it, and reviewed the manifest at best.
+        provide::vouch(&manifest, locked, environment)
+            .doing(|| format!("the lock of {system} is not to be published"))?;
         systems.push(SystemContent {
             system,
             locked,
@@ -81,7 +85,8 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
     }
     let order = Order {
         environment: &name,
-        manifest,
+        manifest: text,
+        decided: &manifest,
         lock: &lock_text,
         systems,
         message: args.message.clone(),
@@ -126,8 +131,8 @@ pub(crate) async fn run(context: &Context, args: &PushArgs) -> Outcome {
     Ok(printer.data(pin)?)
 }
 
-/// Returns the texts of manifest and lock when these agree: what is published was locked and could be tried.
-fn fresh(project: &Project) -> Outcome<(String, String)> {
+/// Returns the manifest, its text and the lock's when these agree: what is published was locked and could be tried.
+fn fresh(project: &Project) -> Outcome<(String, Manifest, String)> {
     let text = project.manifest_text()?;
     let manifest = manifest::read(project, &text)?.manifest;
     let stale = |why: String| {
@@ -139,7 +144,7 @@ fn fresh(project: &Project) -> Outcome<(String, String)> {
     };
     let reasons = staleness(&lock, &manifest);
     if reasons.is_empty() {
-        return Ok((text, lock_text));
+        return Ok((text, manifest, lock_text));
     }
     stale(format!(
         "the lock is out of date: {}",

@@ -28,6 +28,12 @@ pub(crate) fn run(context: &Context, args: &UninstallArgs) -> Outcome {
     manifest::read(&project, &text)?;
     let changed = remove_packages(&text, &args.packages)?;
     let before = project.lock().ok().flatten();
-    let after = changing::apply(context, &project, &changed, Choice::KeepRevisions)?;
+    let after = changing::apply(
+        context,
+        &project,
+        &text,
+        Some(&changed),
+        Choice::KeepRevisions,
+    )?;
     changing::say_difference(context, before.as_ref(), &after)
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(context: &Context, _args: &UpgradeArgs) -> Outcome {
     let _held = project.hold()?;
     let text = project.manifest_text()?;
     let before = project.lock().ok().flatten();
-    let after = changing::apply(context, &project, &text, Choice::Newest)?;
+    let after = changing::apply(context, &project, &text, None, Choice::Newest)?;
     if before.as_ref() == Some(&after) {
         context.printer.say("Everything is at its newest already.");
         return Ok(());

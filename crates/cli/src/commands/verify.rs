@@ -101,6 +101,8 @@ async fn project(context: &Context, system: System) -> Outcome<Verified> {
     };
     part.check("manifest.lock")?;
     follows(&part)?;
+    // The same packages must compose to the same path, here as on the machine that made the lock.
+    provide::vouch(&manifest, locked, environment)?;
     if let Some(missing) = environment
         .closure
         .iter()
@@ -111,8 +113,6 @@ async fn project(context: &Context, system: System) -> Outcome<Verified> {
                 .hint("the lock itself holds together; `nival activate` fetches what it names"),
         );
     }
-    // The same packages must compose to the same path, here as on the machine that made the lock.
-    provide::recompose(locked, environment)?;
     let progress = Progress::bytes(context.printer, "reading store paths", part.nar_bytes());
     check_all(&part.closure, &progress, |one| async move {
         tokio::task::spawn_blocking(move || {

@@ -11,6 +11,9 @@ use crate::context::Context;
 use crate::error::{CommandError, Outcome};
 use crate::hub::seen::Seen;
 
+/// JSON numbers are exact up to here (2^53 - 1).
+const LARGEST_NUMBER: u64 = (1 << 53) - 1;
+
 /// A hub with what this user trusts of one owner.
 #[derive(Debug)]
 pub(crate) struct TrustedHub {
@@ -71,6 +74,17 @@ impl TrustedHub {
         }
         self.seen.check(&pointer)?;
         Ok(Some(pointer))
+    }
+
+    /// Refuses to begin anew where a live pointer was seen before. A hub without a token hides private ones by right.
+    ///
+    /// # Errors
+    /// Fails when one was seen.
+    pub(crate) fn check_never_live(&self, name: &EnvironmentName) -> Outcome {
+        match self.client.token() {
+            Some(_) => self.seen.check_none(name),
+            None => Ok(()),
+        }
     }
 
     /// Returns the generation that a reference names.
@@ -152,6 +166,20 @@ impl TrustedHub {
     }
 }
 
+/// Returns the number after one: of a generation after another, or of a move of the live pointer.
+///
+/// # Errors
+/// Fails past what JSON carries: some hub or key holder counted up to break the environment.
+pub(crate) fn successor(number: u64, what: &str) -> Outcome<u64> {
+    match number.checked_add(1) {
+        Some(next) if next <= LARGEST_NUMBER => Ok(next),
+        _ => Err(CommandError::user(format!(
+            "no {what} comes after {number}: records count to {LARGEST_NUMBER}"
+        ))
+        .hint("publish under another name; whoever signed such a number broke this one")),
+    }
+}
+
 fn unknown(reference: &Reference, client: &HubClient) -> CommandError {
     let (what, name) = match (reference.number, reference.digest) {
         (None, None) => ("environment", reference.environment.to_string()),
@@ -168,5 +196,27 @@ fn unknown(reference: &Reference, client: &HubClient) -> CommandError {
     match client.token() {
         Some(_) => error,
         None => error.hint("a private one shows only to a token of its owner: set NIVAL_TOKEN"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_where_json_does() {
+        assert_eq!(successor(0, "sequence").unwrap(), 1);
+        assert_eq!(
+            successor(LARGEST_NUMBER - 1, "sequence").unwrap(),
+            LARGEST_NUMBER
+        );
+        for broken in [LARGEST_NUMBER, u64::MAX] {
+            let error = successor(broken, "sequence").unwrap_err();
+            assert!(
+                error.lines()[0].contains("no sequence comes after"),
+                "{:?}",
+                error.lines()
+            );
+        }
     }
 }

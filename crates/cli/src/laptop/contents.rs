@@ -1,6 +1,6 @@
 //! What lies in store paths, read from the machine's own store: for composing environments from them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -17,10 +17,21 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// As deep as a NAR may be.
 const DEEPEST: usize = 256;
 
-/// The machine's store, as listings and small files.
-#[derive(Debug, Default)]
+/// The part of the machine's store that is some packages' closure, as listings and small files.
+#[derive(Debug)]
 pub(crate) struct MachineStore {
+    closure: HashSet<StorePath>,
     listings: Mutex<HashMap<StorePath, Arc<Listing>>>,
+}
+
+impl MachineStore {
+    /// Returns the store with nothing in it but these: what else lies on the machine changes no environment.
+    pub(crate) fn of(closure: impl IntoIterator<Item = StorePath>) -> Self {
+        Self {
+            closure: closure.into_iter().collect(),
+            listings: Mutex::default(),
+        }
+    }
 }
 
 impl Contents for MachineStore {
@@ -39,6 +50,10 @@ impl Contents for MachineStore {
     fn file(&self, path: &StorePath, relative: &str) -> Result<Vec<u8>, ContentsFailure> {
         let file = Path::new(&path.to_string()).join(relative);
         Ok(host::fs::read_bounded(&file, LARGEST_FILE)?)
+    }
+
+    fn contains(&self, path: &StorePath) -> bool {
+        self.closure.contains(path)
     }
 }
 
@@ -81,6 +96,18 @@ fn list(path: &Path, depth_left: usize) -> io::Result<ListingNode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_closure_is_there() {
+        let path = |name: &str| -> StorePath {
+            format!("/nix/store/00000000000000000000000000000000-{name}")
+                .parse()
+                .unwrap()
+        };
+        let store = MachineStore::of([path("ours")]);
+        assert!(store.contains(&path("ours")));
+        assert!(!store.contains(&path("by-chance")));
+    }
 
     #[test]
     fn a_tree_is_listed_as_its_nar_would_be() {

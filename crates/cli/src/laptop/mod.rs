@@ -53,6 +53,41 @@ pub(crate) fn substitute(nix: &Nix, paths: &[StorePath]) -> Result<(), ProcessEr
         .map(drop)
 }
 
+/// Has Nix fetch those of these paths that are not here. Returns the first that no binary cache has.
+///
+/// # Errors
+/// Fails when that is not to be told, such as when a cache does not answer.
+pub(crate) fn fetch(nix: &Nix, paths: &[StorePath]) -> Result<Option<StorePath>, ProcessError> {
+    if paths.iter().all(has) || substitute(nix, paths).is_ok() {
+        return Ok(None);
+    }
+    // Of many paths Nix says more than an error keeps: asked for one, it says why.
+    for path in paths.iter().filter(|path| !has(path)) {
+        match substitute(nix, std::slice::from_ref(path)) {
+            Ok(()) => {}
+            Err(error) if is_in_no_cache(&error) => return Ok(Some(path.clone())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Tells whether fetching failed because the caches were asked and none has a path: all else may pass.
+///
+/// Nix says the same of a cache that did not answer, but then it has warned of that before.
+fn is_in_no_cache(error: &ProcessError) -> bool {
+    let ProcessError::Failed { talk, .. } = error else {
+        return false;
+    };
+    let absent = [
+        "there is no substituter that can build it",
+        "don't know how to build these paths",
+    ];
+    let trouble = ["unable to ", "cannot ", "ignored", "denied"];
+    absent.iter().any(|words| talk.contains(words))
+        && !trouble.iter().any(|words| talk.contains(words))
+}
+
 /// Keeps Nix's garbage collector from a path, by a link that lives as long as the project.
 ///
 /// # Errors
@@ -66,4 +101,30 @@ pub(crate) fn keep(nix: &Nix, link: &Path, path: &StorePath) -> Result<(), Proce
 #[must_use]
 pub(crate) fn has(path: &StorePath) -> bool {
     Path::new(&path.to_string()).symlink_metadata().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that fails with these words of Nix.
+    fn failing(words: &str) -> ProcessError {
+        let script = format!("printf '%s' \"{words}\" >&2; exit 1");
+        host::process::run(std::process::Command::new("sh").args(["-c", &script])).unwrap_err()
+    }
+
+    #[test]
+    fn only_an_answered_no_means_that_no_cache_has_a_path() {
+        let absent = "don't know how to build these paths:
+  /nix/store/00000000000000000000000000000000-a
+error: path '/nix/store/00000000000000000000000000000000-a' is required, but there is no substituter that can build it";
+        assert!(is_in_no_cache(&failing(absent)));
+        let offline = format!(
+            "warning: you don't have Internet access; disabling some network-dependent features\n{absent}"
+        );
+        assert!(is_in_no_cache(&failing(&offline)));
+        let warned = format!("warning: unable to download 'http://c/nix-cache-info'\n{absent}");
+        assert!(!is_in_no_cache(&failing(&warned)));
+        assert!(!is_in_no_cache(&failing("error: no space left on device")));
+    }
 }

@@ -12,12 +12,13 @@ use api::hub::HubClient;
 use api::hub::environment::{Environment, GenerationId, PutEnvironment, Visibility};
 use api::hub::error::ErrorCode;
 use env_spec::generation::{ClosurePath, Generation, LivePointer};
+use env_spec::manifest::Manifest;
 use env_spec::{EnvironmentName, Reference, Signed};
 use nix_data::SecretKey;
 
 use crate::context::{Context, now};
 use crate::error::{CommandError, Doing as _, Outcome};
-use crate::hub::TrustedHub;
+use crate::hub::{TrustedHub, successor};
 use crate::provide;
 use crate::push::record::{Content, Draft};
 use crate::push::upload::{Target, Uploaded};
@@ -31,6 +32,8 @@ pub(crate) struct Order<'a> {
     pub(crate) environment: &'a EnvironmentName,
     /// The manifest's text.
     pub(crate) manifest: String,
+    /// What it says.
+    pub(crate) decided: &'a Manifest,
     /// The lock's text.
     pub(crate) lock: &'a str,
     /// The systems that have an environment.
@@ -66,6 +69,15 @@ struct Push<'a> {
     order: &'a Order<'a>,
 }
 
+/// What the hub has.
+struct Present {
+    environment: Option<Environment>,
+    /// What is live, by a pointer that a trusted key signed.
+    live: Option<GenerationId>,
+    /// The sequence of the pointer after it.
+    next_sequence: u64,
+}
+
 /// Publishes.
 ///
 /// # Errors
@@ -90,23 +102,23 @@ impl Push<'_> {
             lock: self.order.lock,
             systems: &self.order.systems,
         };
-        let mut present = self.environment().await?;
+        let mut present = self.present().await?;
         if let Some(done) = self.already_there(&present, &content).await? {
             return Ok(done);
         }
-        self.set_visibility(present.as_ref()).await?;
+        self.set_visibility(present.environment.as_ref()).await?;
         let uploaded = self.upload().await?;
 
         let mut tried_before = false;
         let generation = loop {
-            let head = present.as_ref().and_then(|present| present.head);
+            let head = present.environment.as_ref().and_then(|one| one.head);
             match self.publish(&content, head).await {
                 Ok(generation) => break generation,
                 Err(error)
                     if error.hub_code() == Some(ErrorCode::ParentIsNotHead) && !tried_before =>
                 {
                     tried_before = true;
-                    present = self.environment().await?;
+                    present = self.present().await?;
                     if let Some(done) = self.already_there(&present, &content).await? {
                         return Ok(Pushed {
                             paths: uploaded.paths,
@@ -114,7 +126,7 @@ impl Push<'_> {
                             ..done
                         });
                     }
-                    let now = present.as_ref().and_then(|present| present.head);
+                    let now = present.environment.as_ref().and_then(|one| one.head);
                     let now = now.map_or(0, |head| head.number);
                     self.context.printer.say(format!(
                         "Somebody else published {name}:{now} meanwhile; publishing after it."
@@ -123,7 +135,7 @@ impl Push<'_> {
                 Err(error) => return Err(error),
             }
         };
-        self.make_live(present.as_ref(), generation).await?;
+        self.make_live(&present, generation).await?;
         let Uploaded { paths, bytes } = uploaded;
         Ok(Pushed {
             generation,
@@ -134,21 +146,37 @@ impl Push<'_> {
         })
     }
 
-    async fn environment(&self) -> Outcome<Option<Environment>> {
-        match self.hub.client.environment(self.order.environment).await {
-            Ok(environment) => Ok(Some(environment)),
-            Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// Asks what the hub has. A live pointer that is not believed ends the push before anything is signed after it.
+    async fn present(&self) -> Outcome<Present> {
+        let name = self.order.environment;
+        let environment = match self.hub.client.environment(name).await {
+            Ok(environment) => Some(environment),
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let live = self.hub.live(name).await?;
+        if live.is_none() {
+            self.hub.check_never_live(name)?;
         }
+        let sequence = live.as_ref().map_or(0, |live| live.sequence);
+        let live = live.map(|live| GenerationId {
+            number: live.number,
+            digest: live.digest,
+        });
+        Ok(Present {
+            environment,
+            live,
+            next_sequence: successor(sequence, "move of the live pointer")?,
+        })
     }
 
     /// Looks whether the newest generation has this content already, and makes it live if it is not.
     async fn already_there(
         &self,
-        present: &Option<Environment>,
+        present: &Present,
         content: &Content<'_>,
     ) -> Outcome<Option<Pushed>> {
-        let Some(present) = present else {
+        let Some(environment) = &present.environment else {
             return Ok(None);
         };
         let done = |generation, moved| Pushed {
@@ -161,25 +189,23 @@ impl Push<'_> {
         if let Some(live) = present.live
             && self.has_content(live, content).await?
         {
-            self.set_visibility(Some(present)).await?;
+            self.set_visibility(Some(environment)).await?;
             return Ok(Some(done(live, false)));
         }
         // A push that was killed between its last two steps.
-        if let Some(head) = present.head
+        if let Some(head) = environment.head
             && present.live != Some(head)
             && self.has_content(head, content).await?
         {
-            self.set_visibility(Some(present)).await?;
-            self.make_live(Some(present), head).await?;
+            self.set_visibility(Some(environment)).await?;
+            self.make_live(present, head).await?;
             return Ok(Some(done(head, true)));
         }
         Ok(None)
     }
 
     async fn has_content(&self, id: GenerationId, content: &Content<'_>) -> Outcome<bool> {
-        let mut reference = Reference::from(self.order.environment.clone());
-        reference.number = Some(id.number);
-        reference.digest = Some(id.digest);
+        let reference = self.reference(id);
         match self.hub.resolve(&reference).await {
             Ok(published) => Ok(content.is_in(&published.generation)),
             Err(error) if error.hub_error().is_some() => Err(error),
@@ -192,6 +218,13 @@ impl Push<'_> {
                 Ok(false)
             }
         }
+    }
+
+    fn reference(&self, id: GenerationId) -> Reference {
+        let mut reference = Reference::from(self.order.environment.clone());
+        reference.number = Some(id.number);
+        reference.digest = Some(id.digest);
+        reference
     }
 
     async fn set_visibility(&self, present: Option<&Environment>) -> Outcome {
@@ -230,7 +263,12 @@ impl Push<'_> {
             // What the hub has, this machine need not have: a lock of several systems can be pushed from one.
             let lacks = |one: &ClosurePath| missing.contains(&one.path);
             if system.environment.closure.iter().any(lacks) {
-                provide::have(self.context, system.locked, system.environment)?;
+                provide::have(
+                    self.context,
+                    self.order.decided,
+                    system.locked,
+                    system.environment,
+                )?;
             }
         }
         target
@@ -246,9 +284,17 @@ impl Push<'_> {
         head: Option<GenerationId>,
     ) -> Outcome<GenerationId> {
         let name = self.order.environment;
+        if let Some(head) = head {
+            // The new record names it as its parent: what nobody trusted has signed must not get in that way.
+            let head = self.reference(head);
+            self.hub
+                .resolve(&head)
+                .await
+                .doing(|| format!("cannot publish after {head}"))?;
+        }
         let draft = Draft {
             environment: name,
-            number: head.map_or(1, |head| head.number.saturating_add(1)),
+            number: successor(head.map_or(0, |head| head.number), "generation")?,
             parent: head.map(|head| head.digest),
             created: now(),
             author: self.context.author(),
@@ -270,15 +316,13 @@ impl Push<'_> {
         })
     }
 
-    async fn make_live(&self, present: Option<&Environment>, generation: GenerationId) -> Outcome {
+    async fn make_live(&self, present: &Present, generation: GenerationId) -> Outcome {
         let name = self.order.environment;
         let pointer = LivePointer {
             environment: name.clone(),
             number: generation.number,
             digest: generation.digest,
-            sequence: present
-                .map_or(0, |present| present.sequence)
-                .saturating_add(1),
+            sequence: present.next_sequence,
             time: now(),
         };
         let signed = Signed::new(&pointer, &self.key)?;
@@ -288,6 +332,13 @@ impl Push<'_> {
                 .doing(format!("generation {} is published, but cannot be made live", generation.number));
             if moved { error.hint("somebody else moved the live pointer meanwhile: look at `nival generations`, then push again") } else { error }
         })?;
-        self.hub.remember(&pointer)
+        if let Err(error) = self.hub.remember(&pointer) {
+            // It is published: to say that it failed would make somebody do it again.
+            self.context.printer.warn(format!(
+                "cannot remember the live pointer: {}",
+                error.lines().join(": ")
+            ));
+        }
+        Ok(())
     }
 }

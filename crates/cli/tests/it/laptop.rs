@@ -313,3 +313,76 @@ fn a_lock_from_git_is_activated_without_evaluating() {
         "2"
     );
 }
+
+#[test]
+fn a_lock_whose_activation_was_edited_is_refused_everywhere() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well("cd ~/app && nival install jq && nival lock --check && nival verify");
+    let manifest = laptop.well("cat ~/app/.nival/manifest.toml");
+    let good = laptop.lock("~/app");
+    let edits: [(&str, Value); 3] = [
+        ("/hook", "touch /tmp/ran".into()),
+        ("/searchPaths/LD_PRELOAD", serde_json::json!(["/tmp/x.so"])),
+        ("/searchPaths/PATH", serde_json::json!(["/tmp"])),
+    ];
+    for (place, value) in edits {
+        let mut lock = good.clone();
+        let plan = &mut lock["systems"]["x86_64-linux"]["environment"]["activation"];
+        let (folder, name) = place.rsplit_once('/').unwrap();
+        plan.pointer_mut(folder).unwrap()[name] = value;
+        let staged = laptop.machine.shared().join("manifest.lock");
+        fs_err::write(&staged, lock.to_string()).unwrap();
+        laptop.well(&format!("cp {} ~/app/.nival/", staged.display()));
+        for command in [
+            "lock --check",
+            "verify",
+            "activate -- true",
+            "activate --print",
+            "push demo/app",
+        ] {
+            laptop.badly(
+                &format!("cd ~/app && nival {command}"),
+                &["otherwise than the manifest says", "nival lock"],
+            );
+        }
+        laptop.well("test ! -e /tmp/ran");
+        laptop.well("cd ~/app && nival lock && nival lock --check && nival activate -- true");
+        assert_eq!(laptop.lock("~/app"), good);
+        assert_eq!(laptop.well("cat ~/app/.nival/manifest.toml"), manifest);
+    }
+}
+
+#[test]
+fn activate_keeps_what_another_command_changed_while_it_waited() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    laptop.well("cd ~/app && nival install bash && cp .nival/manifest.toml /tmp/with-bash");
+    laptop.well("cd ~/app && nival install jq && cp .nival/manifest.toml /tmp/with-both && cp /tmp/with-bash .nival/manifest.toml");
+    // As `install` does: it holds the project, and changes the manifest before it lets go.
+    laptop.well(
+        "cd ~/app && exec 9>.nival/state/lock && flock 9 && \
+         { nival activate -- true 9>&- 2>/tmp/talk & } && activating=$! && \
+         for i in $(seq 600); do grep -q locking /tmp/talk && break; sleep 0.1; done && grep locking /tmp/talk && \
+         cp /tmp/with-both .nival/manifest.toml && flock -u 9 && wait $activating && \
+         cmp .nival/manifest.toml /tmp/with-both && nival lock --check",
+    );
+}
+
+#[test]
+fn a_cache_that_does_not_answer_is_not_written_into_the_lock() {
+    require!(root, setup);
+    let laptop = Laptop::new();
+    let packages = "jq bash coreutils redis python3 numpy";
+    let offline = "echo 'substituters = [\"http://127.0.0.1:9\"]' | cat - ~/.config/nival/config.toml > /tmp/config && cp /tmp/config ~/.config/nival/config.toml";
+    laptop.well(offline);
+    laptop.badly(
+        &format!("cd ~/app && nival install {packages}"),
+        &[
+            "cannot fetch packages of aarch64-linux",
+            "unable to download",
+            "127.0.0.1:9",
+        ],
+    );
+    laptop.well("test ! -e ~/app/.nival/manifest.lock");
+}

@@ -6,4 +6,5 @@ mod configuration;
 mod keys;
 mod laptop;
 mod project;
+mod publishing;
 mod user;

@@ -5,6 +5,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 
+use nix_data::StorePath;
 use serde::{Deserialize, Serialize};
 
 pub use variables::{VariableError, names_in, resolve_variables};
@@ -84,21 +85,37 @@ impl ActivationPlan {
     ) -> Result<Self, ActivationError> {
         let found = paths::find(composed, contents)?;
         let environment = composed.path.to_string();
-        let mut vars = manifest.vars.clone();
-        vars.insert(ENVIRONMENT.to_owned(), environment.clone());
-        if mentions_flox(manifest) {
-            vars.entry(FLOX_ENVIRONMENT.to_owned())
-                .or_insert(environment);
-        }
-        for (name, value) in found.variables {
-            vars.entry(name.to_owned()).or_insert(value);
-        }
         Ok(Self {
-            variables: resolve_variables(&vars)?,
+            variables: variables_of(manifest, &environment, found.variables)?,
             search_paths: found.search_paths,
             development_paths: found.development_paths,
             hook: manifest.hook.on_activate.clone(),
         })
+    }
+
+    /// Tells whether this can be the plan of a manifest, as far as that shows without what lies in the packages.
+    ///
+    /// Variables and hook are the manifest's own, and search paths lead into the environment alone.
+    ///
+    /// # Errors
+    /// Fails when the manifest's variables make no sense.
+    pub fn can_be_of(
+        &self,
+        manifest: &Manifest,
+        environment: &StorePath,
+    ) -> Result<bool, VariableError> {
+        let environment = environment.to_string();
+        if self.hook != manifest.hook.on_activate
+            || !paths::can_be_in(&environment, &self.search_paths, &self.development_paths)
+        {
+            return Ok(false);
+        }
+        for certificates in paths::possible_certificates(&environment) {
+            if self.variables == variables_of(manifest, &environment, certificates)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the variables to set, in order, over these surroundings.
@@ -137,6 +154,23 @@ impl ActivationPlan {
         }
         set
     }
+}
+
+fn variables_of(
+    manifest: &Manifest,
+    environment: &str,
+    found: Vec<(&'static str, String)>,
+) -> Result<Vec<Variable>, VariableError> {
+    let mut vars = manifest.vars.clone();
+    vars.insert(ENVIRONMENT.to_owned(), environment.to_owned());
+    if mentions_flox(manifest) {
+        vars.entry(FLOX_ENVIRONMENT.to_owned())
+            .or_insert_with(|| environment.to_owned());
+    }
+    for (name, value) in found {
+        vars.entry(name.to_owned()).or_insert(value);
+    }
+    resolve_variables(&vars)
 }
 
 fn mentions_flox(manifest: &Manifest) -> bool {

@@ -64,6 +64,46 @@ pub(super) fn find(
     })
 }
 
+/// Tells whether search paths could have been found in an environment, whatever it holds.
+pub(super) fn can_be_in(
+    environment: &str,
+    search_paths: &BTreeMap<String, Vec<String>>,
+    development_paths: &BTreeMap<String, Vec<String>>,
+) -> bool {
+    let is_known = |table: &[(&str, &str)], variable: &str, folder: &str| {
+        table.contains(&(variable, folder)) || (variable == "PYTHONPATH" && is_python(folder))
+    };
+    let is_possible = |table: &[(&str, &str)], found: &BTreeMap<String, Vec<String>>| {
+        found.iter().all(|(variable, entries)| {
+            entries.iter().all(|entry| {
+                entry
+                    .strip_prefix(environment)
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .is_some_and(|folder| is_known(table, variable, folder))
+            })
+        })
+    };
+    is_possible(&SEARCH_PATHS, search_paths) && is_possible(&DEVELOPMENT_PATHS, development_paths)
+}
+
+fn is_python(folder: &str) -> bool {
+    folder
+        .strip_prefix("lib/")
+        .and_then(|rest| rest.strip_suffix("/site-packages"))
+        .is_some_and(|name| minor_version(name.as_bytes()).is_some())
+}
+
+/// Returns each choice of certificate variables that an environment may have.
+pub(super) fn possible_certificates(environment: &str) -> Vec<Vec<(&'static str, String)>> {
+    let of = |place: &str| {
+        CERTIFICATE_VARIABLES
+            .map(|name| (name, format!("{environment}/{place}")))
+            .to_vec()
+    };
+    let places = CERTIFICATES.into_iter().map(of);
+    std::iter::once(Vec::new()).chain(places).collect()
+}
+
 struct Look<'a> {
     composed: &'a Composed,
     contents: &'a dyn Contents,

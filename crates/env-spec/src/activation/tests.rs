@@ -197,3 +197,56 @@ fn a_plan_reads_back_as_it_was_written() {
         ActivationPlan::default()
     );
 }
+
+#[test]
+fn a_plan_that_the_manifest_cannot_have_is_told_without_the_packages() {
+    let mut store = MemoryStore::default();
+    let path = store.add(
+        "a",
+        &[
+            "bin/python3.12",
+            "bin/python3 -> python3.12",
+            "lib/python3.12/site-packages/a.py",
+            "include/a.h",
+            "etc/ssl/certs/ca-bundle.crt",
+        ],
+    );
+    let text = "[vars]\nA = \"a $SSL_CERT_FILE\"\n[hook]\non-activate = \"true\"\n";
+    let (plan, env) = plan(text, &store, &[package("a", 5, &path)]);
+    let environment: StorePath = env.parse().unwrap();
+    let manifest = Manifest::parse(text).unwrap();
+    let can = |plan: &ActivationPlan| plan.can_be_of(&manifest, &environment).unwrap();
+    assert!(can(&plan));
+    assert!(plan.search_paths.contains_key("PYTHONPATH"));
+
+    let edit = |edit: &dyn Fn(&mut ActivationPlan)| {
+        let mut edited = plan.clone();
+        edit(&mut edited);
+        assert_ne!(edited, plan);
+        can(&edited)
+    };
+    assert!(!edit(&|plan| plan.hook = Some("evil".into())));
+    assert!(!edit(&|plan| plan.hook = None));
+    assert!(!edit(&|plan| plan.variables.push(Variable {
+        name: "LD_PRELOAD".into(),
+        value: "/tmp/evil.so".into()
+    })));
+    for (name, entry) in [
+        ("LD_PRELOAD", format!("{env}/lib/a.so")),
+        ("PATH", "/tmp".to_owned()),
+        ("PATH", format!("{env}/bin:/tmp")),
+        ("PATH", format!("{env}/../bin")),
+        (
+            "PYTHONPATH",
+            format!("{env}/lib/python3.1/../site-packages"),
+        ),
+    ] {
+        let entries = vec![entry];
+        assert!(!edit(&|plan| {
+            plan.search_paths.insert(name.into(), entries.clone());
+        }));
+        assert!(!edit(&|plan| {
+            plan.development_paths.insert(name.into(), entries.clone());
+        }));
+    }
+}

@@ -42,10 +42,7 @@ pub trait Contents {
     ///
     /// Symlinks in packages that lead to other store paths dangle; what happens to lie on this machine must not
     /// change what an environment is.
-    fn contains(&self, path: &StorePath) -> bool {
-        let _ = path;
-        true
-    }
+    fn contains(&self, path: &StorePath) -> bool;
 }
 
 /// A composed environment.
