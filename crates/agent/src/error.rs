@@ -73,6 +73,15 @@ pub(crate) enum AgentError {
         found: u64,
         seen: u64,
     },
+    #[error(
+        "two live pointers of {environment} have sequence {sequence}: this one is at {found}, one seen before at {seen}; push or roll back once more"
+    )]
+    Twofold {
+        environment: EnvironmentName,
+        sequence: u64,
+        found: Digest,
+        seen: Digest,
+    },
     #[error("the live pointer is of {found}, not of {wanted}")]
     ForeignPointer {
         found: EnvironmentName,
@@ -127,6 +136,7 @@ impl AgentError {
             | Self::OtherRecord { .. }
             | Self::Generation(_)
             | Self::Replayed { .. }
+            | Self::Twofold { .. }
             | Self::ForeignPointer { .. } => Code::FAILED_PRECONDITION,
             Self::Hub { source, .. } | Self::NeverAsked { source, .. } => client_code(source),
             Self::Fetching { .. } | Self::Stopping => Code::UNAVAILABLE,

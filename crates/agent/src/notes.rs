@@ -40,6 +40,21 @@ impl Notes {
         read(&self.file(name))
     }
 
+    /// Returns a note, or nothing where there never was one: for what must not be forgotten by an error.
+    pub(crate) fn read_or_refuse<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, AgentError> {
+        let read = || match host::fs::read_bounded(&self.file(name), LARGEST) {
+            Ok(bytes) => Ok(Some(
+                serde_json::from_slice(&bytes).map_err(io::Error::other)?,
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        read().map_err(|source| failed("read a note", source))
+    }
+
     /// Writes a note in one step.
     pub(crate) fn write<T: Serialize>(&self, name: &str, note: &T) -> Result<(), AgentError> {
         let path = self.file(name);

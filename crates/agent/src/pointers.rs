@@ -16,6 +16,9 @@ use crate::notes::{Lasting, Notes};
 struct Highest {
     environment: EnvironmentName,
     sequence: u64,
+    /// The generation it pointed at; not known of notes that older agents wrote.
+    #[serde(default)]
+    digest: Option<Digest>,
 }
 
 /// The highest sequences.
@@ -48,15 +51,27 @@ impl Pointers {
         }
         let name = Digest::of(environment.to_string().as_bytes()).hex();
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = self
-            .notes
-            .read::<Highest>(&name)
-            .map_or(0, |highest| highest.sequence);
+        // A note that cannot be read is not the same as none: that would let an old pointer pass.
+        let highest = self.notes.read_or_refuse::<Highest>(&name)?;
+        let seen = highest.as_ref().map_or(0, |highest| highest.sequence);
         if pointer.sequence < seen {
             let environment = environment.clone();
             return Err(AgentError::Replayed {
                 environment,
                 found: pointer.sequence,
+                seen,
+            });
+        }
+        let other = highest
+            .and_then(|highest| highest.digest)
+            .filter(|digest| *digest != pointer.digest);
+        if let Some(seen) = other.filter(|_| pointer.sequence == seen) {
+            let environment = environment.clone();
+            let (sequence, found) = (pointer.sequence, pointer.digest);
+            return Err(AgentError::Twofold {
+                environment,
+                sequence,
+                found,
                 seen,
             });
         }
@@ -66,6 +81,7 @@ impl Pointers {
                 &Highest {
                     environment: environment.clone(),
                     sequence: pointer.sequence,
+                    digest: Some(pointer.digest),
                 },
             )?;
         }
@@ -124,5 +140,23 @@ mod tests {
             matches!(error, AgentError::ForeignPointer { .. }),
             "{error}"
         );
+        let forked = LivePointer {
+            environment: environment.clone(),
+            number: 5,
+            digest: Digest::of(b"another"),
+            sequence: 5,
+            time: String::new(),
+        };
+        let forked = Signed::new(&forked, &key).unwrap();
+        let error = open().accept(&forked, &environment, &trusted).unwrap_err();
+        assert!(matches!(error, AgentError::Twofold { .. }), "{error}");
+        // A damaged note must not count as none.
+        let name = Digest::of(environment.to_string().as_bytes()).hex();
+        let note = folder.path().join(format!("pointers/{name}.json"));
+        fs_err::write(note, "damaged").unwrap();
+        let error = open()
+            .accept(&pointer(1, &environment), &environment, &trusted)
+            .unwrap_err();
+        assert!(matches!(error, AgentError::State { .. }), "{error}");
     }
 }

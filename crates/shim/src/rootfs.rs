@@ -4,11 +4,13 @@
 //! no symbolic link in it leads out. What is there already stays.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use api::agent::PrepareResponse;
-use rustix::fs::{Mode, OFlags, ResolveFlags, fchmod, mkdirat, open, openat, openat2, symlinkat};
+use rustix::fs::{
+    FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, open, openat, openat2, symlinkat,
+};
 use rustix::io::Errno;
 
 use crate::spec::User;
@@ -115,10 +117,18 @@ impl Root {
     }
 
     fn read(&self, path: &str) -> Result<String> {
-        // A pipe in the place of the file must not make the shim wait.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        // An image may hold a device or a pipe in the place of the file, and opening a device is an act in itself:
+        // what is there is looked at first, and only a regular file is opened.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let file = openat2(&self.0, path, flags, Mode::empty(), resolve).map_err(failed(path))?;
+        let found = openat2(&self.0, path, flags, Mode::empty(), resolve).map_err(failed(path))?;
+        let kind = FileType::from_raw_mode(fstat(&found).map_err(failed(path))?.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(failed(path)(Errno::INVAL));
+        }
+        let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = open(again, flags, Mode::empty()).map_err(failed(path))?;
         let mut bytes = Vec::new();
         let read = fs_err::File::from_parts(file.into(), path)
             .take(LARGEST_USERS)
@@ -252,5 +262,23 @@ mod tests {
         symlink("usr/bin", root.path().join("bin")).unwrap();
         lay_out(root.path(), &plan(), User { uid: 0, gid: 0 }).unwrap();
         assert!(fs::symlink_metadata(root.path().join("usr/bin/sh")).is_ok());
+    }
+
+    #[test]
+    fn a_pipe_or_device_in_the_place_of_the_users_is_not_opened() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let path = root.path().join("etc/passwd");
+        let file_type = FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, file_type, Mode::from(0o644), 0).unwrap();
+        let error = Root::open(root.path())
+            .unwrap()
+            .read("etc/passwd")
+            .unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(home(root.path(), 0), "/");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+        assert_eq!(home(root.path(), 0), "/root");
     }
 }

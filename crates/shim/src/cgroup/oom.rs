@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 use rustix::event::{EventfdFlags, eventfd};
@@ -20,13 +21,19 @@ pub(crate) async fn watch_out_of_memory(
     ended: CancellationToken,
     notify: impl Fn() + Send,
 ) {
+    let before = kills(&cgroup);
+    let told = AtomicU64::new(0);
+    let tell = || {
+        told.fetch_add(1, Ordering::Relaxed);
+        notify();
+    };
     let watch = async {
         match &cgroup {
             Cgroup::V1(controllers) => match controllers.get("memory") {
-                Some(folder) => first_kind(folder, &notify).await,
+                Some(folder) => first_kind(folder, &tell).await,
                 None => Ok(()),
             },
-            Cgroup::V2(folder) => second_kind(folder, &notify).await,
+            Cgroup::V2(folder) => second_kind(folder, &tell).await,
         }
     };
     tokio::select! {
@@ -34,6 +41,10 @@ pub(crate) async fn watch_out_of_memory(
         result = watch => if let Err(error) = result {
             log::debug!("watching for kills for want of memory ended: {error}");
         },
+    }
+    // The kernel may tell of the kill after the end of the process that it killed. The group is still there to ask.
+    if told.load(Ordering::Relaxed) == 0 && kills(&cgroup) > before {
+        notify();
     }
 }
 
@@ -61,14 +72,14 @@ async fn second_kind(folder: &Path, notify: &impl Fn()) -> io::Result<()> {
     let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     inotify::add_watch(&changes, &path, WatchFlags::MODIFY)?;
     let mut changes = Receiver::from_owned_fd_unchecked(changes)?;
-    let mut seen = kills(folder);
+    let mut seen = kills_in(folder, "memory.events");
     loop {
         // That something changed is enough; what it was stands in the file.
         let _length = changes.read(&mut [0; 512]).await?;
         if !path.exists() {
             return Ok(());
         }
-        let now = kills(folder);
+        let now = kills_in(folder, "memory.events");
         if now > seen {
             notify();
         }
@@ -76,7 +87,15 @@ async fn second_kind(folder: &Path, notify: &impl Fn()) -> io::Result<()> {
     }
 }
 
-fn kills(folder: &Path) -> u64 {
-    let events = table(folder, "memory.events");
-    events.get("oom_kill").copied().unwrap_or(0)
+fn kills(cgroup: &Cgroup) -> u64 {
+    match cgroup {
+        Cgroup::V1(controllers) => controllers
+            .get("memory")
+            .map_or(0, |folder| kills_in(folder, "memory.oom_control")),
+        Cgroup::V2(folder) => kills_in(folder, "memory.events"),
+    }
+}
+
+fn kills_in(folder: &Path, file: &str) -> u64 {
+    table(folder, file).get("oom_kill").copied().unwrap_or(0)
 }
