@@ -18,6 +18,7 @@ use containerd_shim::protos::shim_async::{Client, Events, TaskClient, create_eve
 use fs_err as fs;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
+use rustix::process::{Pid, Signal, kill_process};
 use ttrpc::r#async::{Server, TtrpcContext};
 use ttrpc::context::{Context, with_duration};
 
@@ -118,6 +119,30 @@ impl Containerd {
         let found = || self.events.lock().unwrap().clone();
         until(&format!("{wanted:?}"), || found().len() >= wanted.len()).await;
         assert_eq!(found(), wanted);
+    }
+}
+
+impl Drop for Containerd {
+    /// Ends what a test that failed has left.
+    fn drop(&mut self) {
+        let folder = self.folder.path().display().to_string();
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let name = process.file_name().to_string_lossy().into_owned();
+            let Some(pid) = name.parse().ok().and_then(Pid::from_raw) else {
+                continue;
+            };
+            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).into_owned();
+            if command.contains("containerd-shim-nival-v2") && command.contains(&folder) {
+                kill_process(pid, Signal::KILL).ok();
+            }
+        }
+        let root = self.path("runc").join(NAMESPACE);
+        for container in fs::read_dir(&root).into_iter().flatten().flatten() {
+            let mut command = Command::new(testkit::setup::node_bin().join("runc"));
+            command.arg("--root").arg(&root).args(["delete", "--force"]);
+            command.arg(container.file_name()).output().ok();
+        }
     }
 }
 
