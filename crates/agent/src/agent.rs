@@ -47,7 +47,7 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pointers: Pointers,
-    known: Known,
+    pub(crate) known: Known,
 }
 
 /// The credential to ask the hub with.

@@ -19,6 +19,8 @@ impl Agent {
     ) -> Result<Collected, AgentError> {
         let _turn = self.collecting.lock().await;
         self.sweep()?;
+        // Before the roots are read: what is leased from now on keeps its protection until the end.
+        let collecting = self.store.begin_collecting();
         let mut roots = self.leases.closures();
         roots.extend(
             self.generations
@@ -29,8 +31,8 @@ impl Agent {
             enough,
             dry_run,
         };
-        let (store, presentation) = (self.store.clone(), Arc::clone(&self.presentation));
-        let job = tokio::task::spawn_blocking(move || collect(&store, &*presentation, &plan));
+        let presentation = Arc::clone(&self.presentation);
+        let job = tokio::task::spawn_blocking(move || collect(&collecting, &*presentation, &plan));
         let collected = job.await.map_err(|_| AgentError::Stopping)??;
         if !dry_run {
             let there: BTreeSet<_> = self.store.closures()?.into_iter().collect();
@@ -60,8 +62,10 @@ impl Agent {
             .flat_map(|lease| lease.holds)
             .map(|hold| hold.pin.digest);
         let seen = self.generations.all().into_iter().map(|one| one.pin.digest);
+        // Those that are being prepared are neither leased nor noted yet.
         leased
             .chain(seen)
+            .chain(self.known.digests())
             .chain(self.settings.keep.iter().map(|pin| pin.digest))
             .collect()
     }

@@ -115,6 +115,11 @@ impl Ready {
 }
 
 impl Known {
+    pub(crate) fn digests(&self) -> Vec<Digest> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|ready| ready.pin.digest).collect()
+    }
+
     pub(crate) fn get(&self, digest: Digest, system: &System) -> Option<Arc<Ready>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let position = known

@@ -341,6 +341,26 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_is_valid_and_names_the_defaults() {
+        let page = include_str!("../../../docs/reference/agent-configuration.md");
+        let example = page
+            .split("```toml\n")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
+        let (documented, default) = (decide(example).unwrap(), decide("").unwrap());
+        assert_eq!(documented.state, default.state);
+        assert_eq!(documented.socket, default.socket);
+        assert_eq!(documented.hub, default.hub);
+        assert_eq!(documented.keep_generations, default.keep_generations);
+        assert_eq!(documented.watermarks, default.watermarks);
+        assert_eq!(documented.housekeeping, default.housekeeping);
+        assert_eq!(documented.policy.default, default.policy.default);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, part) in [
             ("hubb = 1", "hubb"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use fs_err as fs;
 
 use crate::closures::ClosureId;
-use crate::layout::{Key, Store, StoreError};
+use crate::layout::{Collecting, Key, Store, StoreError};
 use crate::present::{PresentError, Presentation};
 use crate::temporary::Temporary;
 
@@ -48,10 +48,11 @@ pub enum CollectError {
 /// # Errors
 /// Fails when the record of a root cannot be read (nothing is removed then), and when the disk refuses.
 pub fn collect(
-    store: &Store,
+    collecting: &Collecting,
     presentation: &dyn Presentation,
     plan: &CollectPlan,
 ) -> Result<Collected, CollectError> {
+    let store = &collecting.store;
     let mut users: HashMap<Key, usize> = HashMap::new();
     let mut candidates = Vec::new();
     for id in store.closures()? {

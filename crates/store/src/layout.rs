@@ -106,6 +106,16 @@ pub(crate) struct Registry {
     /// How many uses in progress each path has: the collector leaves these alone.
     pub(crate) protected: HashMap<Key, usize>,
     pub(crate) protected_closures: HashMap<ClosureId, usize>,
+    /// How many collections go on, and what was protected when or since they began.
+    collections: usize,
+    let_go_later: Vec<(ClosureId, Vec<Key>)>,
+}
+
+/// A collection that goes on. What was protected when it began, or is since, stays protected until it ends: its list
+/// of roots is as old as it is, and a lease that was taken since is not on it.
+#[derive(Debug)]
+pub struct Collecting {
+    pub(crate) store: Store,
 }
 
 /// Keeps paths from the collector while something is done with them.
@@ -217,6 +227,15 @@ impl Store {
         }
     }
 
+    /// Begins a collection. Only what is read after this may be its list of roots.
+    #[must_use]
+    pub fn begin_collecting(&self) -> Collecting {
+        self.registry().collections += 1;
+        Collecting {
+            store: self.clone(),
+        }
+    }
+
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.shared
             .registry
@@ -256,11 +275,34 @@ impl Store {
 
 impl Drop for Protection {
     fn drop(&mut self) {
+        let keys = std::mem::take(&mut self.keys);
         let mut registry = self.store.registry();
-        for key in &self.keys {
-            let_go(&mut registry.protected, key);
+        if registry.collections > 0 {
+            registry.let_go_later.push((self.closure, keys));
+        } else {
+            registry.let_go(self.closure, &keys);
         }
-        let_go(&mut registry.protected_closures, &self.closure);
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        let mut registry = self.store.registry();
+        registry.collections -= 1;
+        if registry.collections == 0 {
+            for (closure, keys) in std::mem::take(&mut registry.let_go_later) {
+                registry.let_go(closure, &keys);
+            }
+        }
+    }
+}
+
+impl Registry {
+    fn let_go(&mut self, closure: ClosureId, keys: &[Key]) {
+        for key in keys {
+            let_go(&mut self.protected, key);
+        }
+        let_go(&mut self.protected_closures, &closure);
     }
 }
 

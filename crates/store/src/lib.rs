@@ -17,7 +17,7 @@ pub mod unpack;
 pub use closures::ClosureId;
 pub use collect::{CollectError, CollectPlan, Collected, collect};
 pub use fetch::{FetchError, FetchOutcome, Progress, ProgressView, realise};
-pub use layout::{Key, Protection, Store, StoreError};
+pub use layout::{Collecting, Key, Protection, Store, StoreError};
 pub use present::{BindTree, PresentError, Presentation};
 pub use source::{Source, SourceError, http_client};
 pub use unpack::{UnpackError, unpack};

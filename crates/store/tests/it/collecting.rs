@@ -54,7 +54,7 @@ impl Scene {
             enough: u64::MAX,
             dry_run,
         };
-        collect(&self.store.store, &self.tree, &plan).unwrap()
+        collect(&self.store.store.begin_collecting(), &self.tree, &plan).unwrap()
     }
 
     fn has(&self, path: &ClosurePath) -> bool {
@@ -132,7 +132,7 @@ async fn it_stops_when_enough_is_free_and_takes_the_longest_unused_first() {
         enough: 1,
         dry_run: false,
     };
-    collect(&scene.store.store, &scene.tree, &plan).unwrap();
+    collect(&scene.store.store.begin_collecting(), &scene.tree, &plan).unwrap();
     assert!(scene.has(&scene.first[1]) && !scene.has(&scene.second[1]));
 }
 
@@ -153,8 +153,27 @@ async fn a_damaged_record_of_a_root_stops_the_collector() {
         dry_run: false,
     };
     fs::write(&record, "{").unwrap();
-    assert!(collect(&scene.store.store, &scene.tree, &plan).is_err());
+    assert!(collect(&scene.store.store.begin_collecting(), &scene.tree, &plan).is_err());
     fs::remove_file(&record).unwrap();
-    assert!(collect(&scene.store.store, &scene.tree, &plan).is_err());
+    assert!(collect(&scene.store.store.begin_collecting(), &scene.tree, &plan).is_err());
     assert!(scene.has(&scene.first[1]) && scene.has(&scene.second[1]));
+}
+
+#[tokio::test]
+async fn what_is_protected_while_a_collection_goes_on_stays_until_it_ends() {
+    let scene = Scene::new().await;
+    let store = &scene.store.store;
+    // A start begins after the roots were read and has its lease before the collector comes to its closure.
+    let collecting = store.begin_collecting();
+    drop(store.protect(&scene.first));
+    let plan = CollectPlan {
+        roots: BTreeSet::new(),
+        enough: u64::MAX,
+        dry_run: false,
+    };
+    collect(&collecting, &scene.tree, &plan).unwrap();
+    assert!(scene.first.iter().all(|path| scene.has(path)));
+    drop(collecting);
+    scene.collect(&[], false);
+    assert!(!scene.first.iter().any(|path| scene.has(path)));
 }

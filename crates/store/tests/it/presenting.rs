@@ -240,3 +240,86 @@ fn after_a_reboot_the_closure_is_presented_anew() {
         tree.withdraw(&store.store, id).unwrap();
     });
 }
+
+#[test]
+fn where_mounts_are_shared_other_namespaces_see_protected_trees_come_and_go() {
+    testkit::require!(root);
+    privileged(async {
+        // As an agent in a container with bidirectional mounts has its state, and the node beside it.
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("store");
+        fs::create_dir(&disk).unwrap();
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("none", &disk, "tmpfs", none, c"size=16m").unwrap();
+        let shared = rustix::mount::MountPropagationFlags::SHARED;
+        rustix::mount::mount_change(&disk, shared).unwrap();
+        let other = Other::start();
+
+        let store = TestStore {
+            store: store::Store::open(&disk).unwrap(),
+            folder,
+        };
+        let closure = closure_of_all_kinds(&store).await;
+        let tree = BindTree::recover(&store.store, Arc::new(Linux)).unwrap();
+        let place = tree.present(&store.store, &closure).unwrap();
+        let table = other.table();
+        let seen: Vec<_> = table
+            .iter()
+            .filter(|one| one.path.starts_with(&place))
+            .collect();
+        assert_eq!(seen.len(), 3, "{table:?}");
+        assert!(
+            seen.iter()
+                .all(|one| one.options.iter().any(|option| option == "ro"))
+        );
+        let staging =
+            |one: &host::mount::MountPoint| one.path.to_string_lossy().contains("staging-");
+        assert!(!table.iter().any(staging), "{table:?}");
+
+        tree.withdraw(&store.store, ClosureId::of(&closure))
+            .unwrap();
+        let table = other.table();
+        assert!(
+            !table.iter().any(|one| one.path.starts_with(&place)),
+            "{table:?}"
+        );
+    });
+}
+
+/// Another mount namespace that shares with this one what is shared.
+struct Other(std::process::Child);
+
+impl Other {
+    fn start() -> Self {
+        use std::io::BufRead as _;
+        let mut command = std::process::Command::new("unshare");
+        command.args([
+            "--mount",
+            "--propagation",
+            "unchanged",
+            "sh",
+            "-c",
+            "echo; exec sleep 600",
+        ]);
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.as_mut().unwrap();
+        std::io::BufReader::new(output)
+            .read_line(&mut String::new())
+            .unwrap();
+        Self(child)
+    }
+
+    fn table(&self) -> Vec<host::mount::MountPoint> {
+        host::mount::parse_table(&fs::read(format!("/proc/{}/mountinfo", self.0.id())).unwrap())
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may be dead already; then there is nothing to end.
+        self.0.kill().and_then(|()| self.0.wait()).ok();
+    }
+}
