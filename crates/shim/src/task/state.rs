@@ -17,7 +17,11 @@ pub(crate) fn state(shim: &Shim, id: &str, exec_id: &str) -> Result<StateRespons
     }
     let exit = process.exit();
     Ok(StateResponse {
-        id: container.id.clone(),
+        id: if process.is_first() {
+            container.id.clone()
+        } else {
+            process.exec_id.clone()
+        },
         bundle: container.bundle.to_string_lossy().into_owned(),
         pid: process.unsigned_pid(),
         status: EnumOrUnknown::new(status),
