@@ -70,7 +70,7 @@ impl UnpackError {
 /// # Errors
 /// Fails when the NAR is malformed or the disk refuses; what was written so far stays.
 pub fn unpack<R: Read>(source: R, target: &Path) -> Result<R, UnpackError> {
-    let source = unpack_unsealed(source, target)?;
+    let source = unpack_unsealed(source, target, u64::MAX)?;
     seal(target).map_err(|source| UnpackError::Write {
         name: String::new(),
         source,
@@ -78,8 +78,13 @@ pub fn unpack<R: Read>(source: R, target: &Path) -> Result<R, UnpackError> {
     Ok(source)
 }
 
-/// As [`unpack`], but a folder at the root stays writable, so that it can be moved; [`seal`] follows.
-pub(crate) fn unpack_unsealed<R: Read>(source: R, target: &Path) -> Result<R, UnpackError> {
+/// As [`unpack`], but a folder at the root stays writable, so that it can be moved; [`seal`] follows. A file that says
+/// that it is larger than `nar_size` is refused before any space is asked for: nobody has checked the bytes yet.
+pub(crate) fn unpack_unsealed<R: Read>(
+    source: R,
+    target: &Path,
+    nar_size: u64,
+) -> Result<R, UnpackError> {
     let parent = target
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -96,6 +101,7 @@ pub(crate) fn unpack_unsealed<R: Read>(source: R, target: &Path) -> Result<R, Un
         parent,
         name,
         buffer: vec![0; BUFFER],
+        nar_size,
     };
     while let Some(event) = reader.next_event()? {
         unpacker.take(event, &mut reader)?;
@@ -123,6 +129,8 @@ struct Unpacker {
     /// The name of what comes next.
     name: Vec<u8>,
     buffer: Vec<u8>,
+    /// What the whole NAR may have.
+    nar_size: u64,
 }
 
 fn failed<E: Into<io::Error>>(name: &[u8]) -> impl FnOnce(E) -> UnpackError {
@@ -185,6 +193,11 @@ impl Unpacker {
         size: u64,
         reader: &mut Reader<R>,
     ) -> Result<(), UnpackError> {
+        if size > self.nar_size {
+            let text = format!("a file of {size} bytes in a NAR of {}", self.nar_size);
+            let source = io::Error::new(io::ErrorKind::InvalidData, text);
+            return Err(NarError::Read { offset: 0, source }.into());
+        }
         let mode = Mode::from_raw_mode(if executable { 0o555 } else { 0o444 });
         let created = rustix::fs::openat(self.here(), &self.name[..], NEW_FILE, mode);
         #[expect(
@@ -285,5 +298,24 @@ mod tests {
         };
         assert!(unpack(&file.write_to(Vec::new()).unwrap()[..], &link).is_err());
         assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_file_that_claims_more_than_the_nar_has_gets_no_space() {
+        let mut nar = Vec::new();
+        for text in ["nix-archive-1", "(", "type", "regular", "contents"] {
+            nar.extend((text.len() as u64).to_le_bytes());
+            nar.extend(text.as_bytes());
+            nar.resize(nar.len().next_multiple_of(8), 0);
+        }
+        nar.extend((1_u64 << 62).to_le_bytes());
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("unpacked");
+        let error = unpack_unsealed(&nar[..], &target, 1_000).unwrap_err();
+        assert!(
+            matches!(error, UnpackError::Nar(_)) && !error.is_full(),
+            "{error:?}"
+        );
+        assert!(!target.exists());
     }
 }
