@@ -15,7 +15,6 @@ use host::mount::Mounts;
 use super::{PresentError, Presentation};
 use crate::closures::ClosureId;
 use crate::layout::{Key, Store};
-use crate::remove::remove_tree;
 
 /// Names of staging places below `mounts/` begin so; no closure's does.
 const STAGING: &str = "staging-";
@@ -160,25 +159,31 @@ fn make_tree(
 ) -> Result<(PathBuf, Vec<(PathBuf, String)>), PresentError> {
     let in_out = |source| PresentError::Io { id, source };
     let tree = store.closure_folder(id).join("tree");
-    remove_tree(&tree).map_err(in_out)?;
+    // What is there stays: a container in another mount namespace may have its mounts on it, and removing a mount
+    // point takes those away. The tree follows from the closure alone, so nothing else can be in it.
     fs::create_dir_all(&tree).map_err(in_out)?;
+    rustix::fs::chmod(&tree, rustix::fs::Mode::from_raw_mode(0o755))
+        .map_err(|error| in_out(error.into()))?;
     let mut binds = Vec::new();
     for path in closure {
         let source = store.place_of(&Key::of(path));
         let name = path.path.base_name().to_owned();
         let point = tree.join(&name);
         let kind = fs::symlink_metadata(&source).map_err(in_out)?.file_type();
-        if kind.is_symlink() {
-            let target = fs::read_link(&source).map_err(in_out)?;
-            fs::os::unix::fs::symlink(target, &point).map_err(in_out)?;
-            continue;
-        }
-        if kind.is_dir() {
-            fs::create_dir(&point).map_err(in_out)?;
+        let made = if kind.is_symlink() {
+            fs::os::unix::fs::symlink(fs::read_link(&source).map_err(in_out)?, &point)
+        } else if kind.is_dir() {
+            fs::create_dir(&point)
         } else {
-            fs::File::create(&point).map_err(in_out)?;
+            fs::File::create_new(&point).map(drop)
+        };
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(in_out)?,
         }
-        binds.push((source, name));
+        if !kind.is_symlink() {
+            binds.push((source, name));
+        }
     }
     rustix::fs::chmod(&tree, rustix::fs::Mode::from_raw_mode(0o555))
         .map_err(|error| in_out(error.into()))?;
