@@ -141,22 +141,26 @@ pub(crate) fn cold(
         .context("a reference has an owner")?;
     let (mut nival_times, mut nix_times) = (Vec::new(), Vec::new());
     for run in 0..=runs {
+        // Each run has a folder of its own, and none is removed before the end: for five seconds after many files were
+        // removed, ext4 looks long for numbers for new ones, and whoever comes next would pay.
         let nix = laptop.shell(&format!(
-            "rm -rf /root/cold; begun=$(date +%s%N); nix copy --from http://{hub}/cache/{owner} --to /root/cold --no-check-sigs {environment} >&2; \
-             echo $(( $(date +%s%N) - begun )); chmod -R u+w /root/cold; rm -rf /root/cold"
+            "begun=$(date +%s%N); nix copy --from http://{hub}/cache/{owner} --to /root/cold-{run} --no-check-sigs {environment} >&2; \
+             echo $(( $(date +%s%N) - begun ))"
         ))?;
         let nival = node.machine().shell(&format!(
-            "rm -rf /var/lib/cold; sed '/^state\\|^socket/d' /etc/nival/agent.toml > /run/cold.toml; \
-             nival-agent serve --config /run/cold.toml --state /var/lib/cold --socket /run/cold.sock 2>/run/cold.log & agent=$!; \
+            "sed '/^state\\|^socket/d' /etc/nival/agent.toml > /run/cold.toml; \
+             nival-agent serve --config /run/cold.toml --state /var/lib/cold-{run} --socket /run/cold.sock 2>/run/cold.log & agent=$!; \
              until [ -S /run/cold.sock ] && nival-agent status --socket /run/cold.sock >/dev/null 2>&1; do :; done; \
              begun=$(date +%s%N); nival-agent prefetch --socket /run/cold.sock {reference} >&2; echo $(( $(date +%s%N) - begun )); \
-             kill $agent; wait $agent || true; rm -rf /var/lib/cold"
+             kill $agent; wait $agent || true"
         ))?;
         if run > 0 {
             nix_times.push(nanoseconds(&nix)?);
             nival_times.push(nanoseconds(&nival)?);
         }
     }
+    laptop.shell("chmod -R u+w /root/cold-*; rm -rf /root/cold-*")?;
+    node.machine().shell("rm -rf /var/lib/cold-*")?;
     let (nival_s, nix_s) = (median(&nival_times), median(&nix_times));
     Ok(Cold {
         nival_s,
