@@ -22,13 +22,7 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
     let node = stack.node("node", "")?;
     let starts = measure::starts(&node, "demo/app", runs)?;
     let memory = measure::memory(&node, "demo/app")?;
-    let cold = measure::cold(
-        &stack.laptop,
-        &node,
-        testkit::HUB_ADDRESS,
-        "demo/app:1",
-        runs,
-    )?;
+    let cold = measure::cold(&stack, &node, "demo/app:1", runs)?;
 
     let mut table =
         String::from("| what | Nival | baseline | ratio | aim |\n|---|---|---|---|---|\n");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
-use testkit::{BUSYBOX, Machine, Node, PLACEHOLDER, PodSpec};
+use testkit::{BUSYBOX, HUB_ADDRESS, Node, PLACEHOLDER, PodSpec, Stack};
 
 /// Time from nothing to a container that has run `true`, with all content on the node.
 #[derive(Debug, Clone, Copy)]
@@ -119,20 +119,9 @@ fn field(path: &Path, name: &str) -> Result<u64> {
 }
 
 /// Measures cold fetches: `nival-agent` into an empty store, `nix copy` into an empty store, in turn.
-pub(crate) fn cold(
-    laptop: &Machine,
-    node: &Node,
-    hub: &str,
-    reference: &str,
-    runs: usize,
-) -> Result<Cold> {
-    let shown = laptop.shell(&format!("nival show {reference} --json"))?;
-    let shown: serde_json::Value = serde_json::from_str(&shown)?;
-    let record = if shown["record"].is_object() {
-        &shown["record"]
-    } else {
-        &shown
-    };
+pub(crate) fn cold(stack: &Stack, node: &Node, reference: &str, runs: usize) -> Result<Cold> {
+    let (laptop, hub) = (&stack.laptop, HUB_ADDRESS);
+    let record = stack.record(reference)?;
     let environment = record["systems"]["x86_64-linux"]["environment"].as_str();
     let environment = environment.context("the record has an environment")?;
     let owner = reference

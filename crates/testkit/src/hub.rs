@@ -128,4 +128,24 @@ impl Hub {
         }
         Ok(found)
     }
+
+    /// Returns where the narinfo and the NAR of a store path lie on the hub's disk.
+    ///
+    /// # Errors
+    /// Fails when the hub lacks one of them.
+    pub fn cache_files(&self, store_path: &str) -> Result<(PathBuf, PathBuf), Failure> {
+        let hash = store_path
+            .strip_prefix("/nix/store/")
+            .and_then(|name| name.get(..32));
+        let hash = hash.ok_or_else(|| Failure::Text(format!("{store_path} is no store path")))?;
+        let one = |suffix: &str| {
+            let found = self.files_ending(suffix)?.into_iter().next();
+            found.ok_or_else(|| Failure::Text(format!("the hub has no file {suffix}")))
+        };
+        let narinfo = one(&format!("/{hash}.narinfo"))?;
+        let text = fs::read_to_string(&narinfo)?;
+        let url = text.lines().find_map(|line| line.strip_prefix("URL: "));
+        let nar = one(url.ok_or_else(|| Failure::Text("a narinfo without URL".to_owned()))?)?;
+        Ok((narinfo, nar))
+    }
 }

@@ -114,12 +114,7 @@ impl Stack {
         let text = self
             .laptop
             .shell(&format!("nival show {reference} --json"))?;
-        let shown: Value = serde_json::from_str(&text).map_err(std::io::Error::from)?;
-        Ok(if shown["record"].is_object() {
-            shown["record"].clone()
-        } else {
-            shown
-        })
+        Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
     }
 }
 

@@ -118,18 +118,9 @@ fn a_corrupt_a_truncated_and_a_swapped_nar_are_refused_and_leave_nothing() {
                 .as_str()
                 .filter(|path| path.contains("greeting"))
         });
-        let hash = &greeting.unwrap()["/nix/store/".len()..][..32];
-        let narinfo = stack
-            .hub
-            .files_ending(&format!("{hash}.narinfo"))
-            .unwrap()
-            .remove(0);
-        let text = fs::read_to_string(&narinfo).unwrap();
-        let url = text
-            .lines()
-            .find_map(|line| line.strip_prefix("URL: "))
-            .unwrap();
-        let nar = stack.hub.files_ending(url).unwrap().remove(0);
+        let greeting = greeting.unwrap();
+        let hash = &greeting["/nix/store/".len()..][..32];
+        let (narinfo, nar) = stack.hub.cache_files(greeting).unwrap();
         let mut bytes = fs::read(&nar).unwrap();
         match damage {
             "corrupt" => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 use serde_json::{Value, json};
-use testkit::{HUB_ADDRESS, PodSpec, publish_script};
+use testkit::{Hub, PodSpec, publish_script};
 
 use super::{Stage, Story, closure_of, measure};
 use crate::say;
@@ -18,7 +18,7 @@ impl Stage {
             "an environment to strip of its signature",
             &publish_script("unsigned", "redis", "--public"),
         )?;
-        let stripped = strip_signatures(&self.stack.hub.data(), "unsigned")?;
+        let stripped = strip_signatures(&self.stack.hub, "unsigned")?;
         story.check(
             "signatures stripped",
             stripped > 0,
@@ -41,7 +41,7 @@ impl Stage {
             .into_iter()
             .find(|path| path.contains("greeting"));
         flip_bit(
-            &self.stack.hub.data(),
+            &self.stack.hub,
             &greeting.context("the closure has greeting")?,
         )?;
         self.refuse(
@@ -126,7 +126,7 @@ impl Stage {
         let node = self.node.as_ref().context("the node runs")?;
         let starts = measure::starts(node, "demo/app", 7)?;
         let memory = measure::memory(node, "demo/app")?;
-        let cold = measure::cold(&self.stack.laptop, node, HUB_ADDRESS, "demo/app:1", 3)?;
+        let cold = measure::cold(&self.stack, node, "demo/app:1", 3)?;
         let rows = [
             ("warm start", format!("{:.0} ms", starts.nival_ms)),
             (
@@ -217,9 +217,9 @@ fn graph_of_record(record: &Value) -> Graph {
 }
 
 /// Removes the signatures of an environment's generations from the hub's disk.
-fn strip_signatures(data: &std::path::Path, environment: &str) -> Result<usize> {
+fn strip_signatures(hub: &Hub, environment: &str) -> Result<usize> {
     let mut stripped = 0;
-    for path in files_below(data)? {
+    for path in hub.files_ending(".json")? {
         if !path
             .to_string_lossy()
             .contains(&format!("/{environment}/generations/"))
@@ -235,40 +235,11 @@ fn strip_signatures(data: &std::path::Path, environment: &str) -> Result<usize> 
 }
 
 /// Flips one bit in the middle of a store path's NAR on the hub's disk.
-fn flip_bit(data: &std::path::Path, store_path: &str) -> Result<()> {
-    let hash = &store_path["/nix/store/".len()..][..32];
-    let files = files_below(data)?;
-    let narinfo = files
-        .iter()
-        .find(|path| path.ends_with(format!("{hash}.narinfo")));
-    let text = fs::read_to_string(narinfo.context("the hub has the narinfo")?)?;
-    let url = text
-        .lines()
-        .find_map(|line| line.strip_prefix("URL: "))
-        .context("it has a URL")?;
-    let nar = files
-        .iter()
-        .find(|path| path.ends_with(url))
-        .context("the hub has the NAR")?;
-    let mut bytes = fs::read(nar)?;
+fn flip_bit(hub: &Hub, store_path: &str) -> Result<()> {
+    let (_, nar) = hub.cache_files(store_path)?;
+    let mut bytes = fs::read(&nar)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(nar, bytes)?;
     Ok(())
-}
-
-fn files_below(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    Ok(files)
 }
