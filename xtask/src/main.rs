@@ -6,6 +6,7 @@ mod bench;
 mod budget;
 mod build;
 mod ci;
+mod cluster;
 mod demo;
 mod generate;
 mod layers;
@@ -64,6 +65,11 @@ enum Task {
     },
     /// Check the size of the shim
     Budget,
+    /// A real Kubernetes on this machine: start, stop, use it
+    Cluster {
+        #[command(subcommand)]
+        task: cluster::ClusterTask,
+    },
     /// Measure on real parts and write docs/BENCHMARKS.md
     Bench {
         /// Counted runs of each
@@ -98,6 +104,7 @@ fn run(task: Task) -> Result<()> {
         Task::Gen { check: true } => generate::check(root),
         Task::Gen { check: false } => generate::write(root),
         Task::Budget => budget::check(root),
+        Task::Cluster { task } => cluster::run(root, task),
         Task::Bench { runs } => bench::run(root, runs),
     }
 }

@@ -1,11 +1,14 @@
 //! Brings the real parts that demo and tests run: containerd, runc, Nix, images and a package set of real programs.
 
 mod apt;
+mod conformance;
 mod go;
 mod images;
+mod kubernetes;
 mod nix;
 mod oci;
 mod packages;
+mod prefix;
 mod step;
 mod tools;
 
@@ -34,7 +37,10 @@ pub(crate) fn run() -> Result<()> {
     let tools = Tools::bring(&steps)?;
     // Building Go programs keeps the processor busy, the packages mostly the disk and the network.
     std::thread::scope(|scope| {
-        let programs = scope.spawn(|| go::bring(&steps, &tools));
+        let programs = scope.spawn(|| {
+            go::bring(&steps, &tools)?;
+            kubernetes::bring(&steps, &tools)
+        });
         let packages = bring_packages(&steps, &tools);
         if let Err(error) = &packages {
             say(&format!(
@@ -55,6 +61,16 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// Brings what only the conformance suite needs, after everything else.
+pub(crate) fn run_with_conformance() -> Result<()> {
+    run()?;
+    let setup = testkit::setup::dir();
+    let _lock = lock(&setup)?;
+    let steps = Steps::open(&setup)?;
+    conformance::bring(&steps, &Tools::bring(&steps)?)?;
+    step::remove(&steps.scratch())
+}
+
 /// Takes the folder's lock, and tells the user when somebody else has it.
 fn lock(setup: &Path) -> Result<FileLock> {
     let path = setup.join(".lock");
@@ -71,6 +87,7 @@ fn lock(setup: &Path) -> Result<FileLock> {
 fn bring_packages(steps: &Steps, tools: &Tools) -> Result<()> {
     images::bring(steps, tools)?;
     nix::bring(steps, tools)?;
+    kubernetes::bring_network(steps, tools)?;
     links(steps)?;
     packages::bring(steps, tools)
 }

@@ -2,8 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use crate::process::{self, ProcessError};
+
+/// What Nix says when another Nix holds a database of the store at a moment when it cannot wait for it by itself,
+/// as when both make the store's first database.
+const BUSY: (&str, &str) = ("SQLite database", "is busy");
+/// How long a busy database is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the first wait is; each next one doubles, up to a second.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A way to run `nix`.
 #[derive(Debug, Clone)]
@@ -48,13 +58,34 @@ impl Nix {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its end. Where another Nix keeps the store's database busy, it is run again for a while:
+    /// every command used here may be repeated.
     ///
     /// # Errors
     /// Fails when it cannot be started or does not succeed.
     pub fn run(&self, command: &mut Command) -> Result<Output, ProcessError> {
         tracing::debug!(command = process::command_line(command), "running");
-        process::run(command)
+        let begun = Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            match process::run(command) {
+                Err(error) if is_busy(&error) && begun.elapsed() < PATIENCE => {
+                    tracing::debug!("the store's database is busy, trying again");
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn is_busy(error: &ProcessError) -> bool {
+    match error {
+        ProcessError::Failed { talk, .. } => talk
+            .lines()
+            .any(|line| line.contains(BUSY.0) && line.contains(BUSY.1) && line.contains("error:")),
+        ProcessError::Start { .. } => false,
     }
 }
 
@@ -70,5 +101,35 @@ mod tests {
             process::command_line(&command),
             "/opt/nix --extra-experimental-features nix-command --option substituters 'file:///a b' path-info --json"
         );
+    }
+
+    /// A program in Nix's place whose database is busy twice.
+    const BUSY_TWICE: &str = r#"
+        tries=$(cat "$0" | wc -c); printf x >>"$0"
+        if [ "$tries" -lt 2 ]; then
+          echo "warning: something else" >&2
+          echo "error: SQLite database '/nix/var/nix/db/db.sqlite' is busy" >&2
+          exit 1
+        fi
+        echo "$tries""#;
+
+    #[test]
+    fn a_busy_database_is_asked_again() {
+        let counter = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", BUSY_TWICE]).arg(counter.path());
+        let output = Nix::new("nix").run(&mut command).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2");
+    }
+
+    #[test]
+    fn any_other_failure_is_final() {
+        let counter = tempfile::NamedTempFile::new().unwrap();
+        let script = r#"printf x >>"$0"; echo "error: attribute 'busy' missing" >&2; exit 1"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(counter.path());
+        let error = Nix::new("nix").run(&mut command).unwrap_err();
+        assert!(error.to_string().contains("missing"), "{error}");
+        assert_eq!(fs_err::read(counter.path()).unwrap(), b"x");
     }
 }

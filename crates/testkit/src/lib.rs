@@ -1,6 +1,8 @@
 //! Fixtures and harnesses of real services for tests.
 
+pub mod cluster;
 mod cri;
+mod holder;
 mod hub;
 mod machine;
 mod network;
@@ -9,17 +11,22 @@ mod node;
 pub mod programs;
 pub mod setup;
 mod stack;
+mod sweep;
+mod throttle;
 
 use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub use cluster::{Cluster, ClusterNode, ClusterOptions};
 pub use cri::{BUSYBOX, PLACEHOLDER, Pod, PodSpec};
 pub use hub::{HUB_ADDRESS, Hub};
 pub use machine::{Kind, Machine, Service, World};
 pub use network::Registry;
 pub use node::{Node, NodeOptions};
 pub use stack::{KEY, OWNER, Stack, publish_script};
+pub use sweep::sweep;
+pub use throttle::Throttle;
 
 /// How long anything that is waited for may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -33,6 +40,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Fails when looking fails, or when the time is over.
 pub fn poll<T>(
     what: &str,
+    look: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    poll_within(DEADLINE, what, look)
+}
+
+/// Looks until there is something, at most for as long as this.
+///
+/// # Errors
+/// As [`poll`].
+pub fn poll_within<T>(
+    deadline: Duration,
+    what: &str,
     mut look: impl FnMut() -> Result<Option<T>, Failure>,
 ) -> Result<T, Failure> {
     let begun = Instant::now();
@@ -40,9 +59,9 @@ pub fn poll<T>(
         if let Some(found) = look()? {
             return Ok(found);
         }
-        if begun.elapsed() > DEADLINE {
+        if begun.elapsed() > deadline {
             return Err(Failure::Text(format!(
-                "waited {DEADLINE:?} in vain for {what}"
+                "waited {deadline:?} in vain for {what}"
             )));
         }
         std::thread::sleep(LOOK_EVERY);

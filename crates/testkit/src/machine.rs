@@ -1,13 +1,18 @@
 //! Test machines: laptop, node and server, each in namespaces of its own, joined by one loopback network.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 
+use crate::holder::{Holder, children_of, hold};
+use crate::network::Network;
+use crate::sweep::Owner;
 use crate::{Failure, Registry, programs, run, setup};
+
+/// Where worlds have their folders: it is not emptied at a restart, and not kept in memory.
+pub(crate) const WORLDS: &str = "/var/tmp";
 
 /// Builds a machine's root; it says `ready` when that is done and then lives until it is killed.
 const SCRIPT: &str = include_str!("machine.sh");
@@ -27,7 +32,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct World {
     folder: tempfile::TempDir,
-    network: Holder,
+    network: Network,
 }
 
 /// A running machine. Dropping it kills every process on it; its mounts go with them.
@@ -36,23 +41,6 @@ pub struct Machine {
     kind: Kind,
     folder: PathBuf,
     holder: Holder,
-}
-
-/// A process that keeps namespaces alive.
-#[derive(Debug)]
-struct Holder(Child);
-
-impl Holder {
-    fn process(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // It may be dead already; then there is nothing to end.
-        self.0.kill().and_then(|()| self.0.wait()).ok();
-    }
 }
 
 impl fmt::Display for Kind {
@@ -74,13 +62,9 @@ impl World {
         // A short path: sockets below it must stay under 108 bytes.
         let folder = tempfile::Builder::new()
             .prefix("nvl")
-            .tempdir_in("/var/tmp")?;
-        let mut command = Command::new("unshare");
-        command.args(["--net", "--kill-child=SIGKILL", "--fork", "sh", "-c"]);
-        // Not every Debian has `ip`; the set-up has a busybox.
-        command.arg("ip link set lo up 2>/dev/null || \"$0\" ip link set lo up; echo ready; exec sleep infinity");
-        command.arg(setup::dir().join("bin/busybox"));
-        let network = hold(&command)?;
+            .tempdir_in(WORLDS)?;
+        Owner::this_process()?.mark(folder.path())?;
+        let network = Network::new()?;
         Ok(Self { folder, network })
     }
 
@@ -93,8 +77,20 @@ impl World {
     /// Returns the world's network namespace.
     #[must_use]
     pub fn network(&self) -> PathBuf {
-        let process = child_of(self.network.process()).unwrap_or_else(|_| self.network.process());
-        PathBuf::from(format!("/proc/{process}/ns/net"))
+        self.network.path()
+    }
+
+    /// Returns the network that all machines are in that have none of their own.
+    pub(crate) fn own_network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Gets a page inside the world's network and returns status and body.
+    ///
+    /// # Errors
+    /// Fails when nobody answers.
+    pub fn get(&self, address: &str, path: &str) -> Result<(u16, String), Failure> {
+        crate::network::get(&self.network(), address, path)
     }
 
     /// Starts a listener that stands in for every image registry.
@@ -116,15 +112,20 @@ impl World {
     /// # Errors
     /// Fails when its root cannot be built, with what the script said.
     pub fn machine(&self, kind: Kind, name: &str) -> Result<Machine, Failure> {
+        self.machine_in(&self.network, kind, name)
+    }
+
+    /// Starts a machine with a network of its own.
+    pub(crate) fn machine_in(
+        &self,
+        network: &Network,
+        kind: Kind,
+        name: &str,
+    ) -> Result<Machine, Failure> {
         let folder = self.folder().join(name);
         fs::create_dir_all(&folder)?;
         fs::create_dir_all(folder.join("nix"))?;
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--net",
-            "--target",
-            &child_of(self.network.process())?.to_string(),
-        ]);
+        let mut command = network.enter();
         command.args([
             "unshare",
             "--mount",
@@ -175,7 +176,7 @@ impl Machine {
     /// # Errors
     /// Fails when the machine is gone.
     pub fn command(&self, program: &str) -> Result<Command, Failure> {
-        let inside = child_of(self.holder.process())?;
+        let inside = self.holder.inside()?;
         let mut command = Command::new("nsenter");
         command.args([
             "--target",
@@ -197,10 +198,11 @@ impl Machine {
 
     fn environment(&self) -> Vec<String> {
         let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let cluster = "/opt/kubernetes/bin:/opt/network/usr/bin:/opt/network/usr/sbin";
         let path = match self.kind {
             Kind::Laptop => format!("/opt/nival:{}:{system}", setup::dir().join("bin").display()),
-            Kind::Node => format!("/opt/nival:/opt/node/bin:{system}"),
-            Kind::Server => format!("/opt/nival:{system}"),
+            Kind::Node => format!("/opt/nival:/opt/node/bin:{system}:{cluster}"),
+            Kind::Server => format!("/opt/nival:{system}:{cluster}"),
         };
         let mut variables = vec![
             format!("PATH={path}"),
@@ -219,6 +221,26 @@ impl Machine {
     /// Fails when it fails, with what it said.
     pub fn shell(&self, script: &str) -> Result<String, Failure> {
         run(self.command("sh")?.args(["-euc", script]))
+    }
+
+    /// Writes a file on this machine.
+    ///
+    /// # Errors
+    /// Fails when the machine cannot take it.
+    pub fn write(&self, path: &str, text: &str) -> Result<(), Failure> {
+        let staged = self.stage("staged", text)?;
+        let script = format!("mkdir -p \"$(dirname '{path}')\"; cp '{staged}' '{path}'");
+        self.shell(&script).map(drop)
+    }
+
+    /// Writes a file into the shared folder and returns its path, which is the same on the machine and on the host.
+    ///
+    /// # Errors
+    /// Fails when the folder cannot be written to.
+    pub fn stage(&self, name: &str, text: &str) -> Result<String, Failure> {
+        let path = self.shared().join(name);
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
     }
 
     /// Starts a service that lives as long as the machine; its talk goes to a file of its name.
@@ -254,7 +276,7 @@ impl Machine {
     #[must_use]
     pub fn processes(&self, program: &str) -> Vec<u32> {
         let namespace = |process: u32| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
-        let Some(own) = child_of(self.holder.process()).ok().and_then(namespace) else {
+        let Some(own) = self.holder.inside().ok().and_then(namespace) else {
             return Vec::new();
         };
         let Ok(entries) = fs::read_dir("/proc") else {
@@ -338,50 +360,4 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.kill().ok();
     }
-}
-
-/// Starts a holder and waits until it says that it is ready. It dies with whoever started it, however that ends.
-fn hold(command: &Command) -> Result<Holder, Failure> {
-    let mut bound = Command::new("setpriv");
-    bound
-        .args(["--pdeathsig", "KILL"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    let mut child = bound
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| Failure::Text("no pipe".to_owned()))?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
-    if line.trim() == "ready" {
-        return Ok(Holder(child));
-    }
-    let output = child.wait_with_output()?;
-    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(Failure::Text(format!(
-        "a machine did not start: {line}{talk}"
-    )))
-}
-
-/// Returns the process inside the namespaces that `unshare --fork` made.
-fn child_of(process: u32) -> Result<u32, Failure> {
-    let first = children_of(process).first().copied();
-    first.ok_or_else(|| {
-        Failure::Text(format!(
-            "process {process} has no child: the machine is gone"
-        ))
-    })
-}
-
-fn children_of(process: u32) -> Vec<u32> {
-    let path = format!("/proc/{process}/task/{process}/children");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect()
 }

@@ -33,12 +33,17 @@ mount --bind "$base/shared" "./$base/shared"
 mkdir -p opt/nival
 # Tests of one crate bring their own build of its program, and need no static ones.
 if [ -d "$programs" ]; then lend "$programs" /opt/nival; fi
+# Kubernetes, and what wires its network, where set-up has come to that.
+for part in kubernetes network workloads; do
+  if [ "$kind" != laptop ] && [ -d "$setup/$part" ]; then lend "$setup/$part" "/opt/$part"; fi
+done
 case $kind in
   node)
     # No Nix: neither its store nor a program of it can be reached from here.
     lend "$setup/node" /opt/node
     lend "$setup/cni/bin" /opt/cni/bin
-    lend "$setup/images" /opt/images
+    # As on a machine with systemd: volumes and their mounts reach containers that ask for them.
+    mkdir -p var/lib/kubelet
     ;;
   laptop)
     mkdir -p nix "./$setup"
@@ -54,5 +59,6 @@ pivot_root . .old
 umount -l /.old
 rmdir /.old
 cd /
+if [ "$kind" = node ]; then mount --make-rshared /; fi
 echo ready
 exec sleep infinity

@@ -3,17 +3,59 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::thread::LinkNameSpaceType;
 
-use crate::Failure;
+use crate::holder::{Holder, hold};
+use crate::{Failure, setup};
 
 /// How long a peer may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A network namespace with a loopback interface, and whatever is plugged in later.
+#[derive(Debug)]
+pub(crate) struct Network {
+    _holder: Holder,
+    process: u32,
+}
+
+impl Network {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--kill-child=SIGKILL", "--fork", "sh", "-c"]);
+        // Not every Debian has `ip`; the set-up has a busybox.
+        command.arg("ip link set lo up 2>/dev/null || \"$0\" ip link set lo up; echo ready; exec sleep infinity");
+        command.arg(setup::dir().join("bin/busybox"));
+        let holder = hold(&command)?;
+        let process = holder.inside()?;
+        Ok(Self {
+            _holder: holder,
+            process,
+        })
+    }
+
+    /// Returns the process that keeps it alive.
+    pub(crate) fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Returns the namespace's file.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.process))
+    }
+
+    /// Returns the start of a command that runs in it, and sees everything else of the host.
+    pub(crate) fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path().display()));
+        command
+    }
+}
 
 /// Does some work on a thread that sees another network: a network belongs to a thread, not to the process.
 pub(crate) fn inside<T: Send>(
@@ -43,8 +85,9 @@ pub struct Registry {
 
 impl Registry {
     pub(crate) fn start(namespace: &Path) -> Result<Self, Failure> {
-        let listener = inside(namespace, || Ok(TcpListener::bind("127.0.0.1:0")?))?;
-        let address = listener.local_addr()?;
+        let listener = inside(namespace, || Ok(TcpListener::bind("0.0.0.0:0")?))?;
+        // Nodes with networks of their own reach it by another address than those in this one.
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
         let asked = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&asked);
         // It ends with the process: a blocking accept cannot be woken, and nothing depends on its end.

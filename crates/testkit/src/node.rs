@@ -4,16 +4,32 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use fs_err as fs;
+use serde_json::json;
 
-use crate::{Failure, Kind, Machine, Service, World, poll};
+use crate::{Failure, Kind, Machine, Service, World, poll, setup};
 
 /// How the node is set up.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NodeOptions {
     /// The text of the agent's `[trust]` table and whatever else goes into `/etc/nival/agent.toml`.
     pub agent_configuration: String,
     /// Where a listener stands in for every registry.
     pub registry: Option<SocketAddr>,
+    /// The runtime of pods that name none: `runc` or `nival`.
+    pub default_runtime: &'static str,
+    /// The addresses of the node's pods.
+    pub pods: String,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            agent_configuration: String::new(),
+            registry: None,
+            default_runtime: "runc",
+            pods: "10.88.0.0/16".to_owned(),
+        }
+    }
 }
 
 /// A running node.
@@ -25,11 +41,13 @@ pub struct Node {
 }
 
 /// The host's network is the world's: no pod leaves it.
-const CNI: &str = r#"{
-  "cniVersion": "1.0.0", "name": "pods",
-  "plugins": [{"type": "bridge", "bridge": "pods0", "isGateway": true, "ipam": {"type": "host-local",
-    "ranges": [[{"subnet": "10.88.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]
-}"#;
+fn network_configuration(pods: &str) -> String {
+    let pods = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{
+        "type": "bridge", "bridge": "pods0", "isGateway": true, "hairpinMode": true,
+        "ipam": {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]},
+    }]});
+    pods.to_string()
+}
 
 impl Node {
     /// Starts a node: containerd with its images, and the agent.
@@ -37,15 +55,25 @@ impl Node {
     /// # Errors
     /// Fails with what did not start and why.
     pub fn start(world: &World, name: &str, options: &NodeOptions) -> Result<Self, Failure> {
-        let machine = world.machine(Kind::Node, name)?;
+        Self::start_on(world.machine(Kind::Node, name)?, options)
+    }
+
+    /// Starts a node on a machine that is there.
+    pub(crate) fn start_on(machine: Machine, options: &NodeOptions) -> Result<Self, Failure> {
         let mut node = Self {
             machine,
             containerd: None,
             agent: None,
         };
         node.write("/etc/nival/agent.toml", &options.agent_configuration)?;
-        node.write("/etc/containerd/config.toml", &containerd_configuration())?;
-        node.write("/etc/cni/net.d/10-pods.conflist", CNI)?;
+        node.write(
+            "/etc/containerd/config.toml",
+            &containerd_configuration(options.default_runtime),
+        )?;
+        node.write(
+            "/etc/cni/net.d/10-pods.conflist",
+            &network_configuration(&options.pods),
+        )?;
         node.write(
             "/etc/crictl.yaml",
             "runtime-endpoint: unix:///run/containerd/containerd.sock\ntimeout: 300\n",
@@ -55,7 +83,10 @@ impl Node {
             node.write("/etc/containerd/certs.d/_default/hosts.toml", &hosts)?;
         }
         node.start_containerd()?;
-        node.import_images()?;
+        node.import_images(&setup::images())?;
+        if setup::cluster_images().is_dir() {
+            node.import_images(&setup::cluster_images())?;
+        }
         node.start_agent()?;
         Ok(node)
     }
@@ -71,13 +102,7 @@ impl Node {
     /// # Errors
     /// Fails when the node cannot take it.
     pub fn write(&self, path: &str, text: &str) -> Result<(), Failure> {
-        let staged = self.machine.shared().join("staged");
-        fs::write(&staged, text)?;
-        let script = format!(
-            "mkdir -p \"$(dirname '{path}')\"; cp '{}' '{path}'",
-            staged.display()
-        );
-        self.machine.shell(&script).map(drop)
+        self.machine.write(path, text)
     }
 
     /// Starts the agent and waits until its socket is there.
@@ -117,6 +142,17 @@ impl Node {
         fs::read_to_string(path).unwrap_or_default()
     }
 
+    /// Kills containerd as `kill -9` does, and starts it again.
+    ///
+    /// # Errors
+    /// Fails when it does not come back.
+    pub fn restart_containerd(&mut self) -> Result<(), Failure> {
+        if let Some(mut containerd) = self.containerd.take() {
+            containerd.kill()?;
+        }
+        self.start_containerd()
+    }
+
     fn start_containerd(&mut self) -> Result<(), Failure> {
         let mut containerd = self.machine.service("containerd", "containerd", &[])?;
         poll("containerd to be ready", || {
@@ -130,14 +166,41 @@ impl Node {
         Ok(())
     }
 
-    fn import_images(&self) -> Result<(), Failure> {
-        let script = "for image in /opt/images/*.tar; do \
-             ctr --namespace k8s.io images import --label io.cri-containerd.pinned=pinned \"$image\" >/dev/null; done";
-        self.machine.shell(script).map(drop)
+    /// Imports every archive of a folder on the host as an image that is pinned.
+    ///
+    /// # Errors
+    /// Fails when containerd does not take one.
+    pub fn import_images(&self, folder: &Path) -> Result<(), Failure> {
+        // The machine sees the host's file through its shared folder alone.
+        for entry in fs::read_dir(folder)? {
+            let archive = entry?.path();
+            let staged = self.machine.shared().join("image.tar");
+            fs::copy(&archive, &staged)?;
+            let label = "io.cri-containerd.pinned=pinned";
+            self.machine.shell(&format!(
+                "ctr --namespace k8s.io images import --label {label} '{}' >/dev/null",
+                staged.display()
+            ))?;
+            fs::remove_file(&staged)?;
+        }
+        Ok(())
+    }
+
+    /// Hides containerd's own shim, so that whatever runs on the node runs by Nival's.
+    ///
+    /// # Errors
+    /// Fails when it is still found.
+    pub(crate) fn remove_other_shims(&self) -> Result<(), Failure> {
+        self.machine
+            .shell(
+                "mount --bind /dev/null \"$(command -v containerd-shim-runc-v2)\"; \
+                 ! command -v containerd-shim-runc-v2",
+            )
+            .map(drop)
     }
 }
 
-fn containerd_configuration() -> String {
+fn containerd_configuration(default_runtime: &str) -> String {
     let runtime = "plugins.'io.containerd.cri.v1.runtime'";
     let images = "plugins.'io.containerd.cri.v1.images'";
     format!(
@@ -152,7 +215,7 @@ config_path = "/etc/containerd/certs.d"
 # Test machines often lack CAP_SYS_RESOURCE; real nodes do not.
 restrict_oom_score_adj = true
 [{runtime}.containerd]
-default_runtime_name = "runc"
+default_runtime_name = "{default_runtime}"
 [{runtime}.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [{runtime}.containerd.runtimes.nival]

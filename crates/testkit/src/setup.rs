@@ -98,6 +98,12 @@ pub fn images() -> PathBuf {
     dir().join("images")
 }
 
+/// Returns the folder with the images of a cluster's own pods and of tests: `coredns.tar`, `agnhost.tar`.
+#[must_use]
+pub fn cluster_images() -> PathBuf {
+    dir().join("images-cluster")
+}
+
 /// Returns a signed cache (xz) with the closure of jq alone.
 #[must_use]
 pub fn xz_cache_dir() -> PathBuf {

@@ -3,10 +3,13 @@
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::{Failure, HUB_ADDRESS, Hub, Kind, Machine, Node, NodeOptions, Registry, World, setup};
+use crate::{Cluster, ClusterOptions, Failure, HUB_ADDRESS, Hub, Kind, Machine, Node, NodeOptions, Registry, World, setup};
 
 /// The owner that the laptop publishes as.
 pub const OWNER: &str = "demo";
+
+/// The port of [`HUB_ADDRESS`].
+const HUB_PORT: u16 = 7878;
 
 /// The name of the key that the laptop signs with.
 pub const KEY: &str = "demo-1";
@@ -30,8 +33,16 @@ impl Stack {
     /// # Errors
     /// Fails with what did not start.
     pub fn start() -> Result<Self, Failure> {
+        Self::start_with(&[])
+    }
+
+    /// Like [`Stack::start`], with a hub that has these arguments.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub fn start_with(hub: &[&str]) -> Result<Self, Failure> {
         let world = World::new()?;
-        let hub = Hub::start(&world, &[])?;
+        let hub = Hub::start(&world, hub)?;
         let laptop = world.machine(Kind::Laptop, "laptop")?;
         let registry = world.registry()?;
         let token = hub.token(OWNER, &["--scope", "push"])?;
@@ -95,15 +106,32 @@ impl Stack {
     /// # Errors
     /// Fails with what did not start.
     pub fn node(&self, name: &str, more: &str) -> Result<Node, Failure> {
-        let agent_configuration = format!(
-            "hub = \"http://{HUB_ADDRESS}\"\n{more}\n[trust]\n{OWNER} = [\"{}\"]\n",
-            self.public_key()?
-        );
         let options = NodeOptions {
-            agent_configuration,
+            agent_configuration: self.agent_configuration(HUB_ADDRESS, more)?,
             registry: Some(self.registry.address()),
+            ..NodeOptions::default()
         };
         Node::start(&self.world, name, &options)
+    }
+
+    /// Starts a cluster in the stack's world, whose agents trust the laptop's key. The hub must listen on all addresses.
+    ///
+    /// # Errors
+    /// Fails with what did not start.
+    pub fn cluster(&self, mut options: ClusterOptions) -> Result<Cluster, Failure> {
+        for node in &mut options.nodes {
+            let hub = format!("{}:{}", crate::cluster::ADDRESS, node.hub.unwrap_or(HUB_PORT));
+            node.agent = self.agent_configuration(&hub, &node.agent)?;
+        }
+        options.registry = Some(self.registry.address().port());
+        Cluster::start(&self.world, &options)
+    }
+
+    fn agent_configuration(&self, hub: &str, more: &str) -> Result<String, Failure> {
+        let key = self.public_key()?;
+        Ok(format!(
+            "hub = \"http://{hub}\"\n{more}\n[trust]\n{OWNER} = [\"{key}\"]\n"
+        ))
     }
 
     /// Returns the record of a published generation, after the laptop verified it.

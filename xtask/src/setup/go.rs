@@ -26,12 +26,12 @@ pub(super) const NODE_PROGRAMS: &[&str] = &[
 ];
 
 /// Programs of one module, pinned with everything that they are made of by their `go.mod` and `go.sum`.
-struct Programs {
-    module: &'static str,
-    sums: &'static str,
-    packages: &'static [&'static str],
-    tags: &'static str,
-    linker: &'static str,
+pub(super) struct Programs {
+    pub(super) module: &'static str,
+    pub(super) sums: &'static str,
+    pub(super) packages: &'static [&'static str],
+    pub(super) tags: &'static str,
+    pub(super) linker: &'static str,
 }
 
 const CONTAINERD: Programs = Programs {
@@ -76,7 +76,7 @@ const CNI: Programs = Programs {
 };
 
 impl Programs {
-    fn inputs(&self, inputs: Inputs) -> Inputs {
+    pub(super) fn inputs(&self, inputs: Inputs) -> Inputs {
         inputs
             .with(self.module)
             .with(self.sums)
@@ -84,21 +84,18 @@ impl Programs {
             .with(self.linker)
     }
 
-    fn build(&self, go: &Path, steps: &Steps, tools: &Tools, folder: &Path) -> Result<()> {
+    /// Builds the programs into a folder.
+    pub(super) fn build(
+        &self,
+        go: &Path,
+        steps: &Steps,
+        tools: &Tools,
+        folder: &Path,
+    ) -> Result<()> {
         let scratch = tempfile::tempdir_in(steps.scratch())?;
-        fs::write(scratch.path().join("go.mod"), self.module)?;
-        fs::write(scratch.path().join("go.sum"), self.sums)?;
         let uses_c = self.tags.contains("seccomp");
-        let mut command = Command::new(go);
-        command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-        command
-            .args(["-tags", self.tags, "-ldflags", self.linker, "-o"])
-            .arg(folder);
-        command.args(self.packages).current_dir(scratch.path());
-        command
-            .env("GOTOOLCHAIN", "local")
-            .env("GOWORK", "off")
-            .env_remove("GOFLAGS");
+        let mut command = self.command(go, "build", scratch.path(), folder)?;
+        command.args(self.packages);
         command.env("CGO_ENABLED", if uses_c { "1" } else { "0" });
         if uses_c {
             command.env(
@@ -108,6 +105,37 @@ impl Programs {
         }
         host::process::run(&mut command)?;
         Ok(())
+    }
+
+    /// Builds the tests of a package as a program.
+    pub(super) fn build_test(
+        &self,
+        package: &str,
+        go: &Path,
+        steps: &Steps,
+        program: &Path,
+    ) -> Result<()> {
+        let scratch = tempfile::tempdir_in(steps.scratch())?;
+        let mut command = self.command(go, "test", scratch.path(), program)?;
+        command.args(["-c", "-vet=off", package]).env("CGO_ENABLED", "0");
+        host::process::run(&mut command)?;
+        Ok(())
+    }
+
+    fn command(&self, go: &Path, verb: &str, scratch: &Path, output: &Path) -> Result<Command> {
+        fs::write(scratch.join("go.mod"), self.module)?;
+        fs::write(scratch.join("go.sum"), self.sums)?;
+        let mut command = Command::new(go);
+        command.args([verb, "-mod=readonly", "-trimpath", "-buildvcs=false"]);
+        command
+            .args(["-tags", self.tags, "-ldflags", self.linker, "-o"])
+            .arg(output);
+        command
+            .env("GOTOOLCHAIN", "local")
+            .env("GOWORK", "off")
+            .env_remove("GOFLAGS")
+            .current_dir(scratch);
+        Ok(command)
     }
 }
 
@@ -146,7 +174,7 @@ fn seccomp_flags(folder: &Path, seccomp: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the machine's Go where it is new enough, else brings one.
-fn toolchain(steps: &Steps, tools: &Tools) -> Result<PathBuf> {
+pub(super) fn toolchain(steps: &Steps, tools: &Tools) -> Result<PathBuf> {
     let mut command = Command::new("go");
     command
         .args(["env", "GOVERSION"])

@@ -14,7 +14,7 @@ use super::tools::Tools;
 const PAUSE: &str = include_str!("pause.c");
 
 /// Where a container's runtime mounts something, or where programs expect a folder.
-const FOLDERS: &[(&str, u32)] = &[
+pub(super) const FOLDERS: &[(&str, u32)] = &[
     ("bin", 0o755),
     ("dev", 0o755),
     ("etc", 0o755),
@@ -54,7 +54,7 @@ fn pause(steps: &Steps, folder: &Path) -> Result<()> {
         .args([&program, &source]);
     host::process::run(&mut command).context("a C compiler is needed, as Rust needs its linker")?;
     Image {
-        name: "nival.local/pause:1",
+        names: &["nival.local/pause:1"],
         folders: &[],
         files: &[File {
             path: "pause",
@@ -70,7 +70,7 @@ fn pause(steps: &Steps, folder: &Path) -> Result<()> {
 /// No programs and no command: both come from the environment.
 fn placeholder(folder: &Path) -> Result<()> {
     let image = Image {
-        name: "nival.dev/placeholder:v1",
+        names: &["nival.dev/placeholder:v1"],
         folders: FOLDERS,
         files: &[],
         links: &[],
@@ -79,15 +79,20 @@ fn placeholder(folder: &Path) -> Result<()> {
     image.write(&folder.join("placeholder.tar"))
 }
 
-fn busybox(tools: &Tools, folder: &Path) -> Result<()> {
-    let output = host::process::run(Command::new(tools.busybox()).arg("--list"))?;
+/// Returns a link in `bin` for every program that busybox stands for.
+pub(super) fn applets(busybox: &Path) -> Result<Vec<(String, &'static str)>> {
+    let output = host::process::run(Command::new(busybox).arg("--list"))?;
     let applets = String::from_utf8_lossy(&output.stdout).into_owned();
-    let applets = applets.lines().filter(|applet| *applet != "busybox");
-    let links: Vec<(String, &str)> = applets
+    Ok(applets
+        .lines()
+        .filter(|applet| *applet != "busybox")
         .map(|applet| (format!("bin/{applet}"), "busybox"))
-        .collect();
+        .collect())
+}
+
+fn busybox(tools: &Tools, folder: &Path) -> Result<()> {
     Image {
-        name: "nival.local/busybox:1",
+        names: &["nival.local/busybox:1"],
         folders: FOLDERS,
         files: &[
             File {
@@ -106,7 +111,7 @@ fn busybox(tools: &Tools, folder: &Path) -> Result<()> {
                 content: b"root:x:0:\n",
             },
         ],
-        links: &links,
+        links: &applets(&tools.busybox())?,
         config: json!({"Cmd": ["sh"], "Env": ["PATH=/bin"]}),
     }
     .write(&folder.join("busybox.tar"))

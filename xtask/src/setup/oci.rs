@@ -12,7 +12,8 @@ use super::step::hex;
 
 /// An image of one layer.
 pub(super) struct Image<'a> {
-    pub(super) name: &'a str,
+    /// Every name that it is known by.
+    pub(super) names: &'a [&'a str],
     pub(super) folders: &'a [(&'a str, u32)],
     pub(super) files: &'a [File<'a>],
     /// Links by name, with what each points to.
@@ -22,6 +23,7 @@ pub(super) struct Image<'a> {
 }
 
 /// A file of an image.
+#[derive(Clone, Copy)]
 pub(super) struct File<'a> {
     pub(super) path: &'a str,
     pub(super) mode: u32,
@@ -53,10 +55,14 @@ impl Image<'_> {
             "config": descriptor("config.v1+json", &config),
             "layers": [descriptor("layer.v1.tar", &layer)],
         }))?;
-        let mut entry = descriptor("manifest.v1+json", &manifest);
-        entry["annotations"] = json!({"io.containerd.image.name": self.name});
-        entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
-        let index = serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [entry]}))?;
+        let named = |name: &&str| {
+            let mut entry = descriptor("manifest.v1+json", &manifest);
+            entry["annotations"] = json!({"io.containerd.image.name": name});
+            entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+            entry
+        };
+        let manifests: Vec<Value> = self.names.iter().map(named).collect();
+        let index = serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": manifests}))?;
         let mut archive = Builder::new(Vec::new());
         append(
             &mut archive,
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn an_archive_names_its_blobs_by_their_digests_and_is_the_same_twice() -> Result<()> {
         let image = Image {
-            name: "nival.local/test:1",
+            names: &["nival.local/test:1"],
             folders: &[("tmp", 0o1777)],
             files: &[File {
                 path: "bin",

@@ -1,0 +1,121 @@
+//! Control groups of a cluster's nodes: one tree per node in every hierarchy, named after the process that made it.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::sweep::Owner;
+use crate::{Failure, poll};
+
+const ROOT: &str = "/sys/fs/cgroup";
+const PREFIX: &str = "nival-cluster-";
+
+/// The trees of one cluster. Dropping it removes them.
+#[derive(Debug)]
+pub(super) struct ControlGroups {
+    name: String,
+}
+
+impl ControlGroups {
+    pub(super) fn new(nodes: u8) -> Result<Self, Failure> {
+        let owner = Owner::this_process()?;
+        let own = |count: usize| format!("{PREFIX}{owner}-{count}");
+        // A process may have several clusters, one after another or at once.
+        let free = (0..)
+            .map(own)
+            .find(|name| hierarchies().iter().all(|root| !root.join(name).exists()));
+        let groups = Self {
+            name: free.ok_or_else(|| Failure::Text("no free control group".to_owned()))?,
+        };
+        for number in 1..=nodes {
+            for root in hierarchies() {
+                make(&root, &groups.name)?;
+                make(&root.join(&groups.name), &format!("node{number}"))?;
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Returns a node's tree, as the kubelet names it.
+    pub(super) fn node(&self, number: u8) -> String {
+        format!("/{}/node{number}", self.name)
+    }
+}
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        // The processes of a killed machine need a moment to be gone; what stays is swept by the next cluster.
+        poll("the control groups to be empty", || {
+            Ok(remove(&self.name).then_some(()))
+        })
+        .ok();
+    }
+}
+
+/// Removes what clusters left whose process was killed.
+pub(crate) fn sweep() {
+    for root in hierarchies() {
+        let Ok(entries) = fs::read_dir(&root) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(PREFIX).and_then(Owner::parse);
+            if owner.is_some_and(|owner| owner.is_gone()) {
+                remove(&name);
+            }
+        }
+    }
+}
+
+/// Returns the roots of the machine's hierarchies: one for each controller, or the only one.
+fn hierarchies() -> Vec<PathBuf> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.controllers").exists() {
+        return vec![root.to_owned()];
+    }
+    let Ok(entries) = fs::read_dir(root) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn make(parent: &Path, name: &str) -> Result<(), Failure> {
+    let group = parent.join(name);
+    if !group.exists() {
+        fs::create_dir(&group)?;
+    }
+    // The older cpuset gives a new group no processors, and no process may enter it then.
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let inherited = parent.join(file);
+        if inherited.exists() && !parent.join("cgroup.controllers").exists() {
+            fs::write(group.join(file), fs::read(&inherited)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a tree from every hierarchy. Tells whether nothing of it is left.
+fn remove(name: &str) -> bool {
+    hierarchies()
+        .iter()
+        .map(|root| root.join(name))
+        .filter(|group| group.exists())
+        .map(|group| remove_tree(&group))
+        .fold(true, |all, one| all && one)
+}
+
+fn remove_tree(group: &Path) -> bool {
+    if let Ok(entries) = fs::read_dir(group) {
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove_tree(&entry.path());
+            }
+        }
+    }
+    fs::remove_dir(group).is_ok()
+}

@@ -1,0 +1,214 @@
+//! A real Kubernetes on one machine: a control plane, nodes with networks of their own, and a switch between them.
+
+mod control_plane;
+mod groups;
+mod lan;
+mod pki;
+mod worker;
+
+use std::path::PathBuf;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::{Failure, Kind, Machine, Node, World, poll, run};
+use control_plane::ControlPlane;
+use groups::ControlGroups;
+pub(crate) use groups::sweep;
+use lan::Lan;
+pub use lan::ADDRESS;
+use pki::Pki;
+use worker::Worker;
+
+const DNS: &str = include_str!("dns.yaml");
+const RUNTIME_CLASSES: &str = include_str!("runtime-classes.yaml");
+
+/// How a cluster is made.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Its nodes.
+    pub nodes: Vec<ClusterNode>,
+    /// The runtime of pods that name no class: `runc` or `nival`.
+    pub default_runtime: &'static str,
+    /// The port on the switch where a listener stands in for every registry.
+    pub registry: Option<u16>,
+}
+
+/// How one node is made.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterNode {
+    /// What goes into its agent's configuration.
+    pub agent: String,
+    /// Another port than the hub's own where its agent reaches the hub.
+    pub hub: Option<u16>,
+    /// More lines of its kubelet's configuration.
+    pub kubelet: String,
+    /// A folder with more images.
+    pub images: Option<PathBuf>,
+    /// Whether Nival's shim is the only one on the node.
+    pub only_nival: bool,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            nodes: vec![ClusterNode::default()],
+            default_runtime: "runc",
+            registry: None,
+        }
+    }
+}
+
+/// A running cluster. Dropping it leaves nothing behind; what a crash leaves is for [`crate::sweep`].
+#[derive(Debug)]
+pub struct Cluster {
+    workers: Vec<Worker>,
+    control_plane: ControlPlane,
+    // Emptied after everything that runs in them, and before the network goes.
+    _groups: ControlGroups,
+    _lan: Lan,
+}
+
+impl Cluster {
+    /// Starts a cluster in a world's network and waits until its nodes are ready.
+    ///
+    /// # Errors
+    /// Fails with what did not start and why.
+    pub fn start(world: &World, options: &ClusterOptions) -> Result<Self, Failure> {
+        let nodes = u8::try_from(options.nodes.len())
+            .map_err(|_| Failure::Text("a cluster has at most 255 nodes".to_owned()))?;
+        let lan = Lan::new(world, nodes)?;
+        let groups = ControlGroups::new(nodes)?;
+        let pki = Pki::new(nodes)?;
+        // On this thread, since a machine dies with the thread that made it.
+        let machines: Vec<Machine> = (1..=nodes)
+            .map(|number| world.machine_in(lan.node(number), Kind::Node, &format!("node{number}")))
+            .collect::<Result<_, _>>()?;
+        let (control_plane, workers) = thread::scope(|scope| {
+            // The nodes' containerds and images take as long as the API server.
+            let prepared: Vec<_> = (1..=nodes)
+                .zip(machines)
+                .map(|(number, machine)| {
+                    let (groups, pki) = (&groups, &pki);
+                    scope.spawn(move || Worker::prepare(machine, groups, pki, number, options))
+                })
+                .collect();
+            let control_plane = ControlPlane::start(world, &pki);
+            let workers: Result<Vec<Worker>, Failure> = prepared
+                .into_iter()
+                .map(|one| {
+                    one.join()
+                        .map_err(|_panic| Failure::Text("preparing a node panicked".to_owned()))?
+                })
+                .collect();
+            Ok::<_, Failure>((control_plane?, workers?))
+        })?;
+        let mut cluster = Self {
+            workers,
+            control_plane,
+            _groups: groups,
+            _lan: lan,
+        };
+        cluster.apply(RUNTIME_CLASSES)?;
+        cluster.apply(DNS)?;
+        for worker in &mut cluster.workers {
+            worker.join()?;
+        }
+        cluster.wait_for_nodes()?;
+        Ok(cluster)
+    }
+
+    fn wait_for_nodes(&mut self) -> Result<(), Failure> {
+        let names: Vec<String> = self.workers.iter().map(Worker::name).collect();
+        poll("the nodes to be ready", || {
+            for worker in &mut self.workers {
+                worker.check_alive()?;
+            }
+            let script = "{range .items[*]}{.metadata.name} {.status.conditions[?(@.type==\"Ready\")].status}\n{end}";
+            let Ok(text) = self.control_plane.kubectl(&[
+                "get",
+                "nodes",
+                "-o",
+                &format!("jsonpath={script}"),
+            ]) else {
+                return Ok(None);
+            };
+            let ready = |name: &String| text.lines().any(|line| line == format!("{name} True"));
+            Ok(names.iter().all(ready).then_some(()))
+        })?;
+        // Where it is told that everything of Nival is in place; the cluster's own installer does it in real ones.
+        for name in &names {
+            self.kubectl(&["label", "node", name, "nival.dev/node=ready"])?;
+        }
+        Ok(())
+    }
+
+    /// Runs `kubectl` as the cluster's administrator and returns what it printed.
+    ///
+    /// # Errors
+    /// Fails with what `kubectl` said.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, Failure> {
+        self.control_plane.kubectl(arguments)
+    }
+
+    /// Returns `kubectl` as a command for the cluster's administrator.
+    ///
+    /// # Errors
+    /// Fails when the control plane is gone.
+    pub fn kubectl_command(&self) -> Result<std::process::Command, Failure> {
+        self.control_plane.kubectl_command()
+    }
+
+    /// Runs `kubectl` and returns what it printed as JSON.
+    ///
+    /// # Errors
+    /// Fails with what `kubectl` said, or when that is no JSON.
+    pub fn kubectl_json(&self, arguments: &[&str]) -> Result<Value, Failure> {
+        let text = run(self
+            .kubectl_command()?
+            .args(arguments)
+            .args(["-o", "json"]))?;
+        Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
+    }
+
+    /// Applies a manifest.
+    ///
+    /// # Errors
+    /// Fails with the API server's own words when it is refused.
+    pub fn apply(&self, manifest: &str) -> Result<(), Failure> {
+        let machine = self.control_plane.machine();
+        let file = machine.stage("manifest.yaml", manifest)?;
+        self.kubectl(&["apply", "-f", &file]).map(drop)
+    }
+
+    /// Returns the machine of the control plane.
+    #[must_use]
+    pub fn control_plane(&self) -> &Machine {
+        self.control_plane.machine()
+    }
+
+    /// Returns the administrator's configuration of `kubectl`.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &str {
+        self.control_plane.kubeconfig()
+    }
+
+    /// Returns the nodes with their names.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<(String, &Node)> {
+        let one = |worker: &'_ Worker| worker.name();
+        self.workers
+            .iter()
+            .map(|worker| (one(worker), worker.node()))
+            .collect()
+    }
+
+    /// Returns the first node.
+    ///
+    /// # Panics
+    /// Where the cluster was made with none.
+    #[must_use]
+    pub fn node(&mut self) -> &mut Node {
+        self.workers[0].node_mut()
+    }
+}

@@ -1,0 +1,93 @@
+//! Finds and removes what killed processes left of worlds and clusters.
+
+use std::fmt;
+use std::path::Path;
+
+use fs_err as fs;
+
+use crate::{Failure, cluster};
+
+/// The file in a world's folder that names its owner.
+const OWNER_FILE: &str = "owner";
+
+/// A process, told apart from a later one with the same number by when it was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owner {
+    process: u32,
+    /// In the kernel's ticks.
+    started: String,
+}
+
+impl Owner {
+    pub(crate) fn this_process() -> Result<Self, Failure> {
+        let process = std::process::id();
+        let started = start_time(process);
+        let started =
+            started.ok_or_else(|| Failure::Text("this process has no start time".to_owned()))?;
+        Ok(Self { process, started })
+    }
+
+    /// Reads an owner from the start of a name; anything may follow after another dash.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.trim().split('-');
+        let process = parts.next()?.parse().ok()?;
+        let started = parts.next()?.to_owned();
+        Some(Self { process, started })
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        start_time(self.process).is_none_or(|now| now != self.started)
+    }
+
+    /// Marks a folder as this one's.
+    pub(crate) fn mark(&self, folder: &Path) -> Result<(), Failure> {
+        Ok(fs::write(folder.join(OWNER_FILE), self.to_string())?)
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.process, self.started)
+    }
+}
+
+/// Removes what is left of worlds and clusters whose process was killed. Their programs and mounts died with it.
+pub fn sweep() {
+    cluster::sweep();
+    let Ok(entries) = fs::read_dir(super::machine::WORLDS) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let folder = entry.path();
+        let owner = fs::read_to_string(folder.join(OWNER_FILE));
+        let owner = owner.ok().and_then(|text| Owner::parse(&text));
+        if owner.is_some_and(|owner| owner.is_gone()) {
+            // What cannot be removed now is tried again by the next sweep.
+            fs::remove_dir_all(&folder).ok();
+        }
+    }
+}
+
+fn start_time(process: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name may hold spaces and parentheses; after the last of these come the numbers, the start as the twentieth.
+    let (_, numbers) = text.rsplit_once(')')?;
+    numbers.split_whitespace().nth(19).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_gone_when_its_process_is_or_another_has_its_number() {
+        let own = Owner::this_process().unwrap();
+        assert!(!own.is_gone());
+        let read = Owner::parse(&format!("{own}-0")).unwrap();
+        assert_eq!(read, own);
+        let other = Owner::parse(&format!("{}-1", std::process::id())).unwrap();
+        assert!(other.is_gone());
+        assert!(Owner::parse("4194999-77").unwrap().is_gone());
+        assert!(Owner::parse("of-somebody-else").is_none());
+    }
+}

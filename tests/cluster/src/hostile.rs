@@ -1,0 +1,111 @@
+//! What is wrong is refused, and the pod's events say why in one line.
+
+use testkit::{Failure, KEY, OWNER};
+
+use crate::{Stage, Story, ensure, ensure_tells};
+
+pub(crate) const STORIES: &[Story] = &[
+    Story {
+        name: "a-refused-environment-is-explained-by-kubectl-describe",
+        tell: refused,
+    },
+    Story {
+        name: "hostile-annotations-are-refused-by-name",
+        tell: annotations,
+    },
+    Story {
+        name: "an-environment-for-another-architecture-is-refused",
+        tell: other_architecture,
+    },
+    Story {
+        name: "a-container-that-the-annotations-do-not-name-right-is-told",
+        tell: misnamed_container,
+    },
+];
+
+/// Returns a pod whose one container waits.
+pub(crate) fn pod(name: &str, annotation: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  annotations:
+    {annotation}
+spec:
+  runtimeClassName: nival
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: main
+      image: nival.dev/placeholder:v1
+      command: [sleep, '600']
+"
+    )
+}
+
+fn refused(stage: &mut Stage) -> Result<(), Failure> {
+    // Signed by a key that the node does not trust.
+    let laptop = &stage.stack.laptop;
+    laptop.shell("nival key generate stranger-1")?;
+    let publish = format!(
+        "mkdir -p ~/foreign && cd ~/foreign && nival init >&2 && nival install jq >&2 && \
+         nival key trust {OWNER} \"$(nival key show stranger-1)\" && nival push {OWNER}/foreign --public --key stranger-1 >&2"
+    );
+    laptop.shell(&publish)?;
+    stage
+        .cluster
+        .apply(&pod("foreign", &format!("nival.dev/environment: {OWNER}/foreign")))?;
+    stage
+        .cluster
+        .apply(&pod("unknown", &format!("nival.dev/environment: {OWNER}/nowhere")))?;
+    let event = stage.event("foreign", &["FailedCreatePodSandBox", "trusted", KEY])?;
+    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))?;
+    let described = stage.kubectl(&["describe", "pod", "foreign"])?;
+    ensure_tells(&described, &[&format!("{OWNER}/foreign"), "trusted"])?;
+    let event = stage.event("unknown", &["FailedCreatePodSandBox", "demo/nowhere"])?;
+    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))
+}
+
+fn annotations(stage: &mut Stage) -> Result<(), Failure> {
+    let hostile = [
+        ("newline", "\"demo/app\\nX\"".to_owned(), "line break"),
+        ("escape", "\"demo/\\u001b[31mapp\"".to_owned(), "control character"),
+        ("path", "\"../../etc/passwd\"".to_owned(), "nival.dev/environment"),
+        ("large", "x".repeat(255 << 10), "261120 bytes"),
+    ];
+    for (name, value, _) in &hostile {
+        stage
+            .cluster
+            .apply(&pod(name, &format!("nival.dev/environment: {value}")))?;
+    }
+    for (name, _, words) in &hostile {
+        let event = stage.event(name, &["FailedCreatePodSandBox", words])?;
+        ensure(event.len() < 2048 && event.lines().count() == 1, || {
+            format!("a long event: {event}")
+        })?;
+    }
+    Ok(())
+}
+
+fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
+    let publish = format!(
+        "mkdir -p ~/elsewhere && cd ~/elsewhere && nival init >&2 && \
+         printf '[options]\\nsystems = [\"aarch64-linux\"]\\n[install]\\nhello.pkg-path = \"hello-script\"\\n' >.nival/manifest.toml && \
+         nival lock >&2 && nival push {OWNER}/elsewhere --public >&2"
+    );
+    stage.stack.laptop.shell(&publish)?;
+    stage
+        .cluster
+        .apply(&pod("elsewhere", &format!("nival.dev/environment: {OWNER}/elsewhere")))?;
+    let event = stage.event("elsewhere", &["FailedCreatePodSandBox", "x86_64-linux"])?;
+    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))
+}
+
+fn misnamed_container(stage: &mut Stage) -> Result<(), Failure> {
+    stage
+        .cluster
+        .apply(&pod("misnamed", "environment.nival.dev/mian: demo/app"))?;
+    let event = stage.event("misnamed", &["Failed", "container main", "mian"])?;
+    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))
+}

@@ -1,0 +1,174 @@
+//! The cluster that all stories are told on, with a hub and a laptop beside it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::{
+    Cluster, ClusterNode, ClusterOptions, Failure, OWNER, Stack, Throttle, poll, poll_within,
+};
+
+/// How fast the hub is for the node that is far from it.
+const SLOW: u64 = 1 << 20;
+/// Shorter than a fetch from there, and long enough for a pod's sandbox.
+const SHORT_PATIENCE: &str = "runtimeRequestTimeout: 15s";
+/// Keeps pods away from the far node that do not ask for it.
+pub(crate) const FAR: &str = "far";
+
+/// Where the stories take place.
+#[derive(Debug)]
+pub struct Stage {
+    /// The cluster: `node1`, and `node2`, whose hub is slow and whose kubelet has little patience.
+    pub cluster: Cluster,
+    /// The hub's slow entrance.
+    pub(crate) _throttle: Throttle,
+    /// Hub, laptop and registry.
+    pub stack: Stack,
+}
+
+impl Stage {
+    /// Starts everything, and publishes the environments that the stories use.
+    ///
+    /// # Errors
+    /// Fails with what did not start.
+    pub fn new() -> Result<Self, Failure> {
+        let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
+        stack.make_key()?;
+        let environments = [
+            ("app", "bash coreutils python3"),
+            ("tools", "bash coreutils jq"),
+            ("query", "jq"),
+            ("large", "bash coreutils python3 numpy redis nginx curl"),
+        ];
+        for (name, packages) in environments {
+            stack.publish(name, packages, "--public")?;
+        }
+        let throttle = Throttle::start(&stack.world, SLOW)?;
+        let far = ClusterNode {
+            hub: Some(throttle.port()),
+            kubelet: SHORT_PATIENCE.to_owned(),
+            ..ClusterNode::default()
+        };
+        let cluster = stack.cluster(ClusterOptions {
+            nodes: vec![ClusterNode::default(), far],
+            ..ClusterOptions::default()
+        })?;
+        cluster.kubectl(&["taint", "node", "node2", &format!("{FAR}=true:NoSchedule")])?;
+        Ok(Self {
+            cluster,
+            _throttle: throttle,
+            stack,
+        })
+    }
+
+    /// Tells a story in a namespace of its own, which is gone afterwards with everything in it.
+    ///
+    /// # Errors
+    /// Fails with what did not come about as told, and the namespace's events.
+    pub fn tell(&mut self, story: super::Story) -> Result<(), Failure> {
+        let namespace = namespace(story.name);
+        self.kubectl(&["create", "namespace", &namespace])?;
+        // The controller makes it a moment later, and no pod is admitted before.
+        poll("the namespace's account", || {
+            let account = ["get", "serviceaccount", "default", "-n", &namespace];
+            Ok(self.kubectl(&account).ok())
+        })?;
+        self.kubectl(&["config", "set-context", "--current", "--namespace", &namespace])?;
+        let told = (story.tell)(self);
+        let told = told.map_err(|failure| {
+            let events = self.kubectl(&["get", "events", "--sort-by=.lastTimestamp"]);
+            let pods = self.kubectl(&["get", "pods", "-o", "wide"]);
+            Failure::Text(format!(
+                "{failure}\n{}\n{}",
+                pods.unwrap_or_default(),
+                events.unwrap_or_default()
+            ))
+        });
+        let deleted = self.kubectl(&["delete", "namespace", &namespace, "--timeout=90s"]);
+        told.and(deleted.map(drop))
+    }
+
+    /// Runs `kubectl` in the story's namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, Failure> {
+        self.cluster.kubectl(arguments)
+    }
+
+    /// Waits until a pod, a deployment or a job says of itself that it is so.
+    pub(crate) fn wait(&self, what: &str, condition: &str) -> Result<(), Failure> {
+        let wish = format!("--for={condition}");
+        self.kubectl(&["wait", what, &wish, "--timeout=90s"])
+            .map(drop)
+            .map_err(|failure| {
+                let described = self.kubectl(&["describe", what]).unwrap_or_default();
+                Failure::Text(format!("{failure}\n{described}"))
+            })
+    }
+
+    /// Waits until a pod is ready.
+    pub(crate) fn ready(&self, pod: &str) -> Result<(), Failure> {
+        self.wait(&format!("pod/{pod}"), "condition=Ready")
+    }
+
+    /// Runs a pod to its end, which has to be a good one, and returns what it wrote.
+    pub(crate) fn run_to_end(&self, pod: &str, manifest: &str) -> Result<String, Failure> {
+        self.cluster.apply(manifest)?;
+        let phase = poll_within(Duration::from_secs(90), "the pod to end", || {
+            let phase = self.get(pod, "{.status.phase}")?;
+            Ok(matches!(&*phase, "Succeeded" | "Failed").then_some(phase))
+        });
+        let logs = || self.kubectl(&["logs", pod, "--all-containers", "--prefix"]);
+        match phase.as_deref() {
+            Ok("Succeeded") => self.kubectl(&["logs", pod]),
+            _ => Err(Failure::Text(format!(
+                "pod {pod} ended badly: {phase:?}\n{}\n{}",
+                logs().unwrap_or_default(),
+                self.kubectl(&["describe", "pod", pod]).unwrap_or_default()
+            ))),
+        }
+    }
+
+    /// Returns a field of a pod.
+    pub(crate) fn get(&self, pod: &str, path: &str) -> Result<String, Failure> {
+        self.kubectl(&["get", "pod", pod, "-o", &format!("jsonpath={path}")])
+    }
+
+    /// Runs a script of a shell in a pod's container and returns what it wrote.
+    pub(crate) fn exec(&self, pod: &str, script: &str) -> Result<String, Failure> {
+        self.kubectl(&["exec", pod, "--", "sh", "-c", script])
+    }
+
+    /// Waits until an event of a pod has all these words in it, and returns its text.
+    pub(crate) fn event(&self, pod: &str, words: &[&str]) -> Result<String, Failure> {
+        let mut seen = Vec::new();
+        poll("an event", || {
+            seen = self.events(pod)?;
+            let tells = |text: &&String| words.iter().all(|word| text.contains(word));
+            Ok(seen.iter().find(tells).cloned())
+        })
+        .map_err(|failure| {
+            Failure::Text(format!("{failure} with {words:?}; seen: {}", seen.join("\n")))
+        })
+    }
+
+    /// Returns the texts of a pod's events, with their reasons.
+    pub(crate) fn events(&self, pod: &str) -> Result<Vec<String>, Failure> {
+        let own = format!("--field-selector=involvedObject.name={pod}");
+        let events = self.cluster.kubectl_json(&["get", "events", &own])?;
+        let items = events["items"].as_array().cloned().unwrap_or_default();
+        let text = |event: &Value| {
+            let part = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            format!("{}: {}", part("reason"), part("message"))
+        };
+        Ok(items.iter().map(text).collect())
+    }
+
+    /// Publishes another generation of an environment.
+    pub(crate) fn push(&self, name: &str, change: &str) -> Result<(), Failure> {
+        let script = format!("cd ~/{name} && {change} >&2 && nival push {OWNER}/{name} >&2");
+        self.stack.laptop.shell(&script).map(drop)
+    }
+}
+
+/// A namespace's name has at most 63 characters.
+fn namespace(story: &str) -> String {
+    story.chars().take(50).collect::<String>().trim_end_matches('-').to_owned()
+}

@@ -1,0 +1,181 @@
+//! A real Kubernetes on this machine, with Nival on its nodes: to try by hand, to test, and to be judged.
+
+mod conformance;
+mod keeper;
+mod state;
+mod test;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+
+use crate::{build, say, setup};
+use state::State;
+
+/// What is done with clusters.
+#[derive(Subcommand)]
+pub(crate) enum ClusterTask {
+    /// Start a cluster with Nival on its nodes, a hub and a laptop beside it, and leave it running
+    Up {
+        /// How many nodes it has
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+        nodes: u8,
+        /// The runtime of pods that name no class
+        #[arg(long, default_value = "runc", value_parser = ["runc", "nival"])]
+        default_runtime: String,
+    },
+    /// Stop the running cluster and remove everything of it
+    Down,
+    /// Run a command in the running cluster's network, with `kubectl` ready to use
+    Run {
+        /// On one of its machines instead: laptop, hub, control-plane, node1, …
+        #[arg(long, value_name = "MACHINE")]
+        on: Option<String>,
+        /// The command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Tell every story of Nival in a cluster, on one of its own
+    Test {
+        /// Write what came of each story as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Leave the cluster running afterwards, until `down`
+        #[arg(long)]
+        keep: bool,
+        /// Only stories with one of these in their names
+        only: Vec<String>,
+    },
+    /// Let Kubernetes' own conformance suite judge runc, Nival as the default runtime, and pods from environments
+    Conformance {
+        /// Write what came of each spec as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Which specs, as a regular expression on their names
+        #[arg(long, default_value = conformance::FOCUS)]
+        focus: String,
+        /// Leave the last cluster running afterwards, until `down`
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Hold a cluster until it is told to end (what `up` leaves running)
+    #[command(hide = true)]
+    Hold {
+        #[arg(long)]
+        nodes: u8,
+        #[arg(long)]
+        default_runtime: String,
+    },
+}
+
+/// Does one of them.
+pub(crate) fn run(root: &Path, task: ClusterTask) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("a cluster is made of namespaces and control groups: run this as root");
+    }
+    match task {
+        ClusterTask::Up {
+            nodes,
+            default_runtime,
+        } => up(root, nodes, &default_runtime),
+        ClusterTask::Down => down(root),
+        ClusterTask::Run { on, command } => run_in(root, on.as_deref(), &command),
+        ClusterTask::Test { report, keep, only } => {
+            test::run(root, &test::Wish { report, keep, only })
+        }
+        ClusterTask::Conformance {
+            report,
+            focus,
+            keep,
+        } => conformance::run(
+            root,
+            &conformance::Wish {
+                report,
+                focus,
+                keep,
+            },
+        ),
+        ClusterTask::Hold {
+            nodes,
+            default_runtime,
+        } => keeper::hold(root, nodes, &default_runtime),
+    }
+}
+
+fn folder(root: &Path) -> PathBuf {
+    root.join("target/cluster")
+}
+
+fn up(root: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
+    if let Some(state) = State::of_running(&folder(root))? {
+        bail!(
+            "a cluster with {} is running already: `cargo xtask cluster down` stops it",
+            count(state.nodes)
+        );
+    }
+    prepare(root)?;
+    let begun = Instant::now();
+    let state = keeper::start(root, nodes, default_runtime)?;
+    say(&format!(
+        "a cluster with {} is up ({:.1} s)\n  \
+         cargo xtask cluster run -- kubectl get nodes\n  \
+         cargo xtask cluster run --on laptop -- nival init\n  \
+         cargo xtask cluster down",
+        count(state.nodes),
+        begun.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+fn count(nodes: u8) -> String {
+    match nodes {
+        1 => "one node".to_owned(),
+        nodes => format!("{nodes} nodes"),
+    }
+}
+
+/// Brings what a cluster is made of, and clears away what a killed one left.
+fn prepare(root: &Path) -> Result<()> {
+    setup::run()?;
+    build::programs(root)?;
+    testkit::sweep();
+    Ok(())
+}
+
+fn down(root: &Path) -> Result<()> {
+    match State::of_running(&folder(root))? {
+        Some(state) => {
+            keeper::stop(&state)?;
+            say("the cluster is gone");
+        }
+        None => say("no cluster is running"),
+    }
+    State::forget(&folder(root))?;
+    // Also after a crash, when there is nobody left to clean up.
+    testkit::sweep();
+    Ok(())
+}
+
+fn run_in(root: &Path, on: Option<&str>, words: &[OsString]) -> Result<()> {
+    let state = State::of_running(&folder(root))?
+        .context("no cluster is running: `cargo xtask cluster up` starts one")?;
+    let place = on.unwrap_or(state::OUTSIDE);
+    let prefix = state.places.get(place).with_context(|| {
+        let names: Vec<&str> = state.machines().collect();
+        format!("the cluster has no machine {place}: it has {}", names.join(", "))
+    })?;
+    let (program, arguments) = prefix.split_first().context("an empty command")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .args(words)
+        .status()
+        .with_context(|| format!("starting {program}"))?;
+    if !status.success() {
+        bail!("{} ended with {status}", words[0].display());
+    }
+    Ok(())
+}

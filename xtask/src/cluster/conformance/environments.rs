@@ -1,0 +1,56 @@
+//! The suite's images as environments: the same programs, published once, and a rule that puts pods onto them.
+
+use anyhow::Result;
+use testkit::{Cluster, OWNER, Stack};
+
+/// Maps every test image to an environment, at admission.
+const MAPPING: &str = include_str!("mapping.yaml");
+
+/// What no environment can have, by a part of the spec's name.
+const EXPLAINED: &[(&str, &str)] = &[];
+
+/// Publishes an environment for each kind of test image.
+pub(super) fn publish(stack: &Stack) -> Result<()> {
+    let programs = testkit::setup::dir().join("conformance/programs");
+    let add = |name: &str| {
+        let folder = programs.join(name);
+        stack.laptop.shell(&format!(
+            "nix --extra-experimental-features nix-command store add --name e2e-{name} {}",
+            folder.display()
+        ))
+    };
+    let (shell, server) = (add("shell")?, add("server")?);
+    let environments = [
+        ("shell", format!("shell.store-path = \"{}\"\n", shell.trim())),
+        (
+            "server",
+            format!(
+                "shell.store-path = \"{}\"\nserver.store-path = \"{}\"\n",
+                shell.trim(),
+                server.trim()
+            ),
+        ),
+    ];
+    for (name, install) in environments {
+        let manifest = format!(
+            "version = 1\n[install]\n{install}[options]\nsystems = [\"x86_64-linux\"]\n"
+        );
+        let staged = stack.laptop.stage("manifest.toml", &manifest)?;
+        stack.laptop.shell(&format!(
+            "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && cp {staged} .nival/manifest.toml && \
+             nival lock >&2 && nival push {OWNER}/{name} --public >&2"
+        ))?;
+    }
+    Ok(())
+}
+
+/// Applies the rule.
+pub(super) fn map_images(cluster: &Cluster) -> Result<()> {
+    Ok(cluster.apply(MAPPING)?)
+}
+
+/// Returns why a spec cannot hold for pods from environments, if it cannot.
+pub(super) fn explained(spec: &str) -> Option<&'static str> {
+    let found = EXPLAINED.iter().find(|(part, _)| spec.contains(part));
+    found.map(|(_, reason)| *reason)
+}
