@@ -166,7 +166,10 @@ fn run_in(root: &Path, on: Option<&str>, words: &[OsString]) -> Result<()> {
     let place = on.unwrap_or(state::OUTSIDE);
     let prefix = state.places.get(place).with_context(|| {
         let names: Vec<&str> = state.machines().collect();
-        format!("the cluster has no machine {place}: it has {}", names.join(", "))
+        format!(
+            "the cluster has no machine {place}: it has {}",
+            names.join(", ")
+        )
     })?;
     let (program, arguments) = prefix.split_first().context("an empty command")?;
     let status = Command::new(program)

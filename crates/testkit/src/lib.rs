@@ -38,10 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// Fails when looking fails, or when the time is over.
-pub fn poll<T>(
-    what: &str,
-    look: impl FnMut() -> Result<Option<T>, Failure>,
-) -> Result<T, Failure> {
+pub fn poll<T>(what: &str, look: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
     poll_within(DEADLINE, what, look)
 }
 

@@ -60,9 +60,7 @@ impl World {
     /// Fails where namespaces cannot be made.
     pub fn new() -> Result<Self, Failure> {
         // A short path: sockets below it must stay under 108 bytes.
-        let folder = tempfile::Builder::new()
-            .prefix("nvl")
-            .tempdir_in(WORLDS)?;
+        let folder = tempfile::Builder::new().prefix("nvl").tempdir_in(WORLDS)?;
         Owner::this_process()?.mark(folder.path())?;
         let network = Network::new()?;
         Ok(Self { folder, network })

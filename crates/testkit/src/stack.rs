@@ -3,7 +3,10 @@
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::{Cluster, ClusterOptions, Failure, HUB_ADDRESS, Hub, Kind, Machine, Node, NodeOptions, Registry, World, setup};
+use crate::{
+    Cluster, ClusterOptions, Failure, HUB_ADDRESS, Hub, Kind, Machine, Node, NodeOptions, Registry,
+    World, setup,
+};
 
 /// The owner that the laptop publishes as.
 pub const OWNER: &str = "demo";
@@ -120,7 +123,11 @@ impl Stack {
     /// Fails with what did not start.
     pub fn cluster(&self, mut options: ClusterOptions) -> Result<Cluster, Failure> {
         for node in &mut options.nodes {
-            let hub = format!("{}:{}", crate::cluster::ADDRESS, node.hub.unwrap_or(HUB_PORT));
+            let hub = format!(
+                "{}:{}",
+                crate::cluster::ADDRESS,
+                node.hub.unwrap_or(HUB_PORT)
+            );
             node.agent = self.agent_configuration(&hub, &node.agent)?;
         }
         options.registry = Some(self.registry.address().port());

@@ -55,7 +55,9 @@ fn each_its_own(stage: &mut Stage) -> Result<(), Failure> {
     let lines: Vec<&str> = layered.lines().collect();
     let path = lines.get(2).copied().unwrap_or_default();
     ensure(
-        lines.first().is_some_and(|line| line.starts_with("/nix/store/") && line.ends_with("/jq"))
+        lines
+            .first()
+            .is_some_and(|line| line.starts_with("/nix/store/") && line.ends_with("/jq"))
             && lines.get(1) == Some(&"/bin/sh")
             && path.starts_with("/nix/store/")
             && path.ends_with("/bin"),

@@ -29,7 +29,10 @@ const ENVIRONMENT: &str = "nival.dev/environment: demo/app";
 fn agent_down(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.node().kill_agent()?;
     stage.cluster.apply(&pod("waits", ENVIRONMENT))?;
-    let told = stage.event("waits", &["FailedCreatePodSandBox", "nival-agent is not running"]);
+    let told = stage.event(
+        "waits",
+        &["FailedCreatePodSandBox", "nival-agent is not running"],
+    );
     stage.cluster.node().start_agent()?;
     told?;
     stage.ready("waits")
@@ -59,13 +62,17 @@ fn containerd_restart(stage: &mut Stage) -> Result<(), Failure> {
 fn shim_killed(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(&pod("struck", ENVIRONMENT))?;
     stage.ready("struck")?;
-    let sandbox = stage.cluster.node().crictl(&["pods", "-q", "--name", "struck"])?;
+    let sandbox = stage
+        .cluster
+        .node()
+        .crictl(&["pods", "-q", "--name", "struck"])?;
     stage.cluster.node().machine().shell(&format!(
         "pkill -KILL -f 'containerd-shim-nival-v2 .*-id {}'",
         sandbox.trim()
     ))?;
     poll("the pod's container to be started again", || {
-        let path = "{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}";
+        let path =
+            "{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}";
         let state = stage.get("struck", path)?;
         Ok((state.starts_with(|first| first != '0') && state.ends_with("true")).then_some(()))
     })?;
@@ -74,7 +81,10 @@ fn shim_killed(stage: &mut Stage) -> Result<(), Failure> {
     let left = stage.cluster.node().machine().shell(
         "ps -eo args | grep -F -- \"containerd-shim-nival-v2\" | grep -v grep | grep -cF -- \"$(crictl pods -q --name struck | head -1)\" || true",
     )?;
-    let sandboxes = stage.cluster.node().crictl(&["pods", "-q", "--name", "struck"])?;
+    let sandboxes = stage
+        .cluster
+        .node()
+        .crictl(&["pods", "-q", "--name", "struck"])?;
     ensure(sandboxes.trim().is_empty(), || {
         format!("sandboxes are left: {sandboxes} ({left})")
     })
@@ -97,7 +107,13 @@ fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
         .machine()
         .shell("mount -o remount,size=600m /var/lib/nival")?;
     let ready = told.and_then(|_| stage.ready("squeezed"));
-    stage.kubectl(&["delete", "pod", "squeezed", "--ignore-not-found", "--timeout=60s"])?;
+    stage.kubectl(&[
+        "delete",
+        "pod",
+        "squeezed",
+        "--ignore-not-found",
+        "--timeout=60s",
+    ])?;
     let node = stage.cluster.node();
     node.kill_agent()?;
     node.machine().shell("umount -l /var/lib/nival")?;

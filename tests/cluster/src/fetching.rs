@@ -47,7 +47,9 @@ fn slow_fetch(stage: &mut Stage) -> Result<(), Failure> {
     };
     poll_within(Duration::from_secs(180), "the job to end", || {
         let bad = status(failed)?;
-        ensure(bad.is_empty() || bad == "0", || format!("{bad} pods failed"))?;
+        ensure(bad.is_empty() || bad == "0", || {
+            format!("{bad} pods failed")
+        })?;
         Ok((status(succeeded)? == "1").then_some(()))
     })?;
     let pods = stage.kubectl(&["get", "pods", "-l", "job-name=patient", "-o", "name"])?;

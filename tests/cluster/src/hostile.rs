@@ -53,25 +53,39 @@ fn refused(stage: &mut Stage) -> Result<(), Failure> {
          nival key trust {OWNER} \"$(nival key show stranger-1)\" && nival push {OWNER}/foreign --public --key stranger-1 >&2"
     );
     laptop.shell(&publish)?;
-    stage
-        .cluster
-        .apply(&pod("foreign", &format!("nival.dev/environment: {OWNER}/foreign")))?;
-    stage
-        .cluster
-        .apply(&pod("unknown", &format!("nival.dev/environment: {OWNER}/nowhere")))?;
+    stage.cluster.apply(&pod(
+        "foreign",
+        &format!("nival.dev/environment: {OWNER}/foreign"),
+    ))?;
+    stage.cluster.apply(&pod(
+        "unknown",
+        &format!("nival.dev/environment: {OWNER}/nowhere"),
+    ))?;
     let event = stage.event("foreign", &["FailedCreatePodSandBox", "trusted", KEY])?;
-    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))?;
+    ensure(event.lines().count() == 1, || {
+        format!("more than a line: {event}")
+    })?;
     let described = stage.kubectl(&["describe", "pod", "foreign"])?;
     ensure_tells(&described, &[&format!("{OWNER}/foreign"), "trusted"])?;
     let event = stage.event("unknown", &["FailedCreatePodSandBox", "demo/nowhere"])?;
-    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))
+    ensure(event.lines().count() == 1, || {
+        format!("more than a line: {event}")
+    })
 }
 
 fn annotations(stage: &mut Stage) -> Result<(), Failure> {
     let hostile = [
         ("newline", "\"demo/app\\nX\"".to_owned(), "line break"),
-        ("escape", "\"demo/\\u001b[31mapp\"".to_owned(), "control character"),
-        ("path", "\"../../etc/passwd\"".to_owned(), "nival.dev/environment"),
+        (
+            "escape",
+            "\"demo/\\u001b[31mapp\"".to_owned(),
+            "control character",
+        ),
+        (
+            "path",
+            "\"../../etc/passwd\"".to_owned(),
+            "nival.dev/environment",
+        ),
         ("large", "x".repeat(255 << 10), "261120 bytes"),
     ];
     for (name, value, _) in &hostile {
@@ -95,11 +109,14 @@ fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
          nival lock >&2 && nival push {OWNER}/elsewhere --public >&2"
     );
     stage.stack.laptop.shell(&publish)?;
-    stage
-        .cluster
-        .apply(&pod("elsewhere", &format!("nival.dev/environment: {OWNER}/elsewhere")))?;
+    stage.cluster.apply(&pod(
+        "elsewhere",
+        &format!("nival.dev/environment: {OWNER}/elsewhere"),
+    ))?;
     let event = stage.event("elsewhere", &["FailedCreatePodSandBox", "x86_64-linux"])?;
-    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))
+    ensure(event.lines().count() == 1, || {
+        format!("more than a line: {event}")
+    })
 }
 
 fn misnamed_container(stage: &mut Stage) -> Result<(), Failure> {
@@ -107,5 +124,7 @@ fn misnamed_container(stage: &mut Stage) -> Result<(), Failure> {
         .cluster
         .apply(&pod("misnamed", "environment.nival.dev/mian: demo/app"))?;
     let event = stage.event("misnamed", &["Failed", "container main", "mian"])?;
-    ensure(event.lines().count() == 1, || format!("more than a line: {event}"))
+    ensure(event.lines().count() == 1, || {
+        format!("more than a line: {event}")
+    })
 }

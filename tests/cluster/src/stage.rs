@@ -72,7 +72,13 @@ impl Stage {
             let account = ["get", "serviceaccount", "default", "-n", &namespace];
             Ok(self.kubectl(&account).ok())
         })?;
-        self.kubectl(&["config", "set-context", "--current", "--namespace", &namespace])?;
+        self.kubectl(&[
+            "config",
+            "set-context",
+            "--current",
+            "--namespace",
+            &namespace,
+        ])?;
         let told = (story.tell)(self);
         let told = told.map_err(|failure| {
             let events = self.kubectl(&["get", "events", "--sort-by=.lastTimestamp"]);
@@ -145,7 +151,10 @@ impl Stage {
             Ok(seen.iter().find(tells).cloned())
         })
         .map_err(|failure| {
-            Failure::Text(format!("{failure} with {words:?}; seen: {}", seen.join("\n")))
+            Failure::Text(format!(
+                "{failure} with {words:?}; seen: {}",
+                seen.join("\n")
+            ))
         })
     }
 
@@ -170,5 +179,10 @@ impl Stage {
 
 /// A namespace's name has at most 63 characters.
 fn namespace(story: &str) -> String {
-    story.chars().take(50).collect::<String>().trim_end_matches('-').to_owned()
+    story
+        .chars()
+        .take(50)
+        .collect::<String>()
+        .trim_end_matches('-')
+        .to_owned()
 }

@@ -44,7 +44,9 @@ fn push_and_restart(stage: &mut Stage) -> Result<(), Failure> {
     // Leaves the environment as it was for whoever comes next.
     stage.push("tools", "nival uninstall python3")?;
     let pulled = stage.stack.registry.asked() - asked;
-    ensure(pulled == 0, || format!("a registry was asked {pulled} times"))
+    ensure(pulled == 0, || {
+        format!("a registry was asked {pulled} times")
+    })
 }
 
 fn rolled_out(stage: &Stage) -> Result<(), Failure> {

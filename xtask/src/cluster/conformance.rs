@@ -95,8 +95,10 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
         host::fs::write_atomic(path, &text)?;
         say(&format!("report: {}", path.display()));
     }
-    let worse = |spec: &&Spec| spec.runc == Verdict::Passed && spec.nival != Verdict::Passed
-        || spec.environment == Verdict::Failed;
+    let worse = |spec: &&Spec| {
+        spec.runc == Verdict::Passed && spec.nival != Verdict::Passed
+            || spec.environment == Verdict::Failed
+    };
     let worse: Vec<&Spec> = report.specs.iter().filter(worse).collect();
     if !worse.is_empty() {
         bail!("{} specs pass with runc and not with Nival", worse.len());
@@ -105,7 +107,10 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
 }
 
 fn count(outcome: &BTreeMap<String, Outcome>, verdict: Verdict) -> usize {
-    outcome.values().filter(|one| one.verdict == verdict).count()
+    outcome
+        .values()
+        .filter(|one| one.verdict == verdict)
+        .count()
 }
 
 /// Runs the suite on a cluster of its own and returns what came of each spec.

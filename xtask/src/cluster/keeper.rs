@@ -12,8 +12,8 @@ use cluster_stories::Stage;
 use fs_err as fs;
 use testkit::{Cluster, ClusterNode, ClusterOptions, Machine, Stack, poll};
 
-use super::state::{OUTSIDE, State};
 use super::folder;
+use super::state::{OUTSIDE, State};
 use crate::say;
 
 /// What `down` says.

@@ -32,8 +32,8 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        let state: Self = serde_json::from_slice(&text)
-            .with_context(|| format!("reading {}", path.display()))?;
+        let state: Self =
+            serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
         Ok(state.connect().is_ok().then_some(state))
     }
 

@@ -72,7 +72,8 @@ fn choose(only: &[String]) -> Result<Vec<Story>> {
             bail!("no story has {part:?} in its name: {}", names.join(", "));
         }
     }
-    let wanted = |story: &Story| only.is_empty() || only.iter().any(|part| story.name.contains(part));
+    let wanted =
+        |story: &Story| only.is_empty() || only.iter().any(|part| story.name.contains(part));
     Ok(all.into_iter().filter(wanted).collect())
 }
 

@@ -56,9 +56,9 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
         let apt = Apt::open(&steps.scratch(), BUSYBOX_SUITE, &tools.keyring())?;
         let packages = apt.describe(&["busybox-static"])?;
         apt.download(packages.values(), &steps.scratch())?;
-        packages.values().try_for_each(|package| {
-            apt::unpack(&steps.scratch().join(package.file_name()), folder)
-        })
+        packages
+            .values()
+            .try_for_each(|package| apt::unpack(&steps.scratch().join(package.file_name()), folder))
     })?;
     let busybox = steps.setup().join("busybox-newest/usr/bin/busybox");
     let programs = [
@@ -120,13 +120,22 @@ fn write_images(
     )?;
     write(
         "agnhost",
-        &[&format!("{e2e}/agnhost:2.63.0"), &format!("{e2e}/agnhost:2.55")],
+        &[
+            &format!("{e2e}/agnhost:2.63.0"),
+            &format!("{e2e}/agnhost:2.55"),
+        ],
         &server,
-        &[("Entrypoint", json!(["/agnhost"])), ("Cmd", json!(["pause"]))],
+        &[
+            ("Entrypoint", json!(["/agnhost"])),
+            ("Cmd", json!(["pause"])),
+        ],
     )?;
     write(
         "nginx",
-        &[&format!("{e2e}/nginx:1.15-4"), &format!("{e2e}/nginx:1.27-0")],
+        &[
+            &format!("{e2e}/nginx:1.15-4"),
+            &format!("{e2e}/nginx:1.27-0"),
+        ],
         &server,
         &[
             ("Entrypoint", json!(["/agnhost"])),
@@ -137,7 +146,10 @@ fn write_images(
         "nonroot",
         &[&format!("{e2e}/nonroot:1.5")],
         &[],
-        &[("User", json!("1234")), ("Cmd", json!(["/bin/sleep", "1000"]))],
+        &[
+            ("User", json!("1234")),
+            ("Cmd", json!(["/bin/sleep", "1000"])),
+        ],
     )?;
     write(
         "nonewprivs",

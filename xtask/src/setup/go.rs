@@ -117,7 +117,9 @@ impl Programs {
     ) -> Result<()> {
         let scratch = tempfile::tempdir_in(steps.scratch())?;
         let mut command = self.command(go, "test", scratch.path(), program)?;
-        command.args(["-c", "-vet=off", package]).env("CGO_ENABLED", "0");
+        command
+            .args(["-c", "-vet=off", package])
+            .env("CGO_ENABLED", "0");
         host::process::run(&mut command)?;
         Ok(())
     }

@@ -15,8 +15,8 @@ use crate::{Failure, Kind, Machine, Node, World, poll, run};
 use control_plane::ControlPlane;
 use groups::ControlGroups;
 pub(crate) use groups::sweep;
-use lan::Lan;
 pub use lan::ADDRESS;
+use lan::Lan;
 use pki::Pki;
 use worker::Worker;
 
@@ -125,12 +125,10 @@ impl Cluster {
                 worker.check_alive()?;
             }
             let script = "{range .items[*]}{.metadata.name} {.status.conditions[?(@.type==\"Ready\")].status}\n{end}";
-            let Ok(text) = self.control_plane.kubectl(&[
-                "get",
-                "nodes",
-                "-o",
-                &format!("jsonpath={script}"),
-            ]) else {
+            let Ok(text) =
+                self.control_plane
+                    .kubectl(&["get", "nodes", "-o", &format!("jsonpath={script}")])
+            else {
                 return Ok(None);
             };
             let ready = |name: &String| text.lines().any(|line| line == format!("{name} True"));
@@ -164,10 +162,7 @@ impl Cluster {
     /// # Errors
     /// Fails with what `kubectl` said, or when that is no JSON.
     pub fn kubectl_json(&self, arguments: &[&str]) -> Result<Value, Failure> {
-        let text = run(self
-            .kubectl_command()?
-            .args(arguments)
-            .args(["-o", "json"]))?;
+        let text = run(self.kubectl_command()?.args(arguments).args(["-o", "json"]))?;
         Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
     }
 

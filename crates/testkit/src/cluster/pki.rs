@@ -84,8 +84,9 @@ fn tokens(nodes: u8) -> String {
         "kube-proxy,system:kube-proxy,4".to_owned(),
     ];
     lines.extend(
-        (1..=nodes)
-            .map(|number| format!("node{number},system:node:node{number},1{number},\"system:nodes\"")),
+        (1..=nodes).map(|number| {
+            format!("node{number},system:node:node{number},1{number},\"system:nodes\"")
+        }),
     );
     lines.join("\n") + "\n"
 }

@@ -21,7 +21,10 @@ pub(super) fn publish(stack: &Stack) -> Result<()> {
     };
     let (shell, server) = (add("shell")?, add("server")?);
     let environments = [
-        ("shell", format!("shell.store-path = \"{}\"\n", shell.trim())),
+        (
+            "shell",
+            format!("shell.store-path = \"{}\"\n", shell.trim()),
+        ),
         (
             "server",
             format!(
@@ -32,9 +35,8 @@ pub(super) fn publish(stack: &Stack) -> Result<()> {
         ),
     ];
     for (name, install) in environments {
-        let manifest = format!(
-            "version = 1\n[install]\n{install}[options]\nsystems = [\"x86_64-linux\"]\n"
-        );
+        let manifest =
+            format!("version = 1\n[install]\n{install}[options]\nsystems = [\"x86_64-linux\"]\n");
         let staged = stack.laptop.stage("manifest.toml", &manifest)?;
         stack.laptop.shell(&format!(
             "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && cp {staged} .nival/manifest.toml && \

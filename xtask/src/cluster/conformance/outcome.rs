@@ -119,6 +119,9 @@ mod tests {
         assert_eq!(started.verdict, Verdict::Passed);
         assert!((started.seconds - 2.5).abs() < 1e-9);
         let stopped = &outcomes["[sig-node] Pods should stop"];
-        assert_eq!((stopped.verdict, &*stopped.reason), (Verdict::Failed, "it went on"));
+        assert_eq!(
+            (stopped.verdict, &*stopped.reason),
+            (Verdict::Failed, "it went on")
+        );
     }
 }
