@@ -28,12 +28,7 @@ pub(crate) fn delete(flags: &Flags) -> io::Result<()> {
     let pid = read_pid(&bundle);
     let arguments = ["delete", "--force", &flags.id];
     // `--force` makes no fault of a container that the runtime does not know. A runtime that is missing has made none.
-    let outcome = runtime::run_once(
-        &options,
-        &flags.namespace,
-        Path::new("/dev/null"),
-        &arguments,
-    );
+    let outcome = runtime::run_once(&options, &flags.namespace, &arguments);
     unmount_all(&bundle.join("rootfs"));
     if let Err(error) = outcome
         && error.kind() != io::ErrorKind::NotFound

@@ -10,7 +10,6 @@ use containerd_shim::event::Event;
 use containerd_shim::protos::events::task::TaskExit;
 use log::debug;
 use protobuf::Message;
-use runc::options::KillOpts;
 use rustix::mount::{UnmountFlags, unmount};
 use tokio::sync::oneshot;
 
@@ -47,6 +46,8 @@ pub(crate) struct Container {
     pub(crate) hook: Mutex<Option<(String, Listener)>>,
     pub(crate) added: Mutex<HashMap<String, Arc<Process>>>,
     pub(crate) publisher: Publisher,
+    /// Held while the container is deleted.
+    pub(crate) deletion: tokio::sync::Mutex<()>,
     /// Keeps the shim from ending.
     pub(crate) _busy: Busy,
 }
@@ -106,9 +107,8 @@ impl Container {
     /// Sees to it that the added processes end, and are told to have ended, before the first one is.
     async fn end_others(&self) {
         if self.shares_processes {
-            let all = KillOpts::new().all(true);
             // Fails when the first process was the last one.
-            let killed = self.runtime.client().kill(&self.id, KILL, Some(&all)).await;
+            let killed = self.runtime.kill(&self.id, KILL, true).await;
             debug!("killing what is left of {}: {killed:?}", self.id);
         }
         let added: Vec<Arc<Process>> = self.added().values().cloned().collect();

@@ -6,6 +6,7 @@ use ttrpc::Code;
 
 use crate::annotations::AnnotationError;
 use crate::hook::HookError;
+use crate::mount::MountError;
 use crate::nival::AgentError;
 use crate::options::OptionsError;
 use crate::rootfs::SkeletonError;
@@ -29,10 +30,18 @@ pub(crate) enum Error {
         verb: &'static str,
         state: &'static str,
     },
+    #[error("the first process of container {container} is not running")]
+    NotRunning { container: String },
     #[error("process already finished")]
     Finished,
     #[error("the shim is shutting down")]
     ShuttingDown,
+    #[error(
+        "containerd stopped waiting for container {id} to be created, so it was not; it is tried again"
+    )]
+    Abandoned { id: String },
+    #[error("{verb} came to no end, which is a bug in the shim; its log says where")]
+    Bug { verb: &'static str },
     #[error("{verb} is not supported: {reason}")]
     Unsupported {
         verb: &'static str,
@@ -63,8 +72,13 @@ pub(crate) enum Error {
     Mount {
         id: String,
         #[source]
-        source: containerd_shim::Error,
+        source: MountError,
     },
+    #[error(
+        "the container has no root filesystem at {}: containerd gave the shim no mounts for it; look at its snapshotter",
+        path.display()
+    )]
+    NoRoot { path: PathBuf },
     #[error("cannot {verb} the streams of the process")]
     Streams {
         verb: &'static str,
@@ -98,16 +112,19 @@ impl Error {
         match self {
             Self::NoContainer { .. } | Self::NoProcess { .. } | Self::Finished => Code::NOT_FOUND,
             Self::ContainerExists { .. } | Self::ProcessExists { .. } => Code::ALREADY_EXISTS,
-            Self::WrongState { .. } => Code::FAILED_PRECONDITION,
+            Self::WrongState { .. } | Self::NotRunning { .. } => Code::FAILED_PRECONDITION,
             Self::ShuttingDown => Code::UNAVAILABLE,
+            Self::Abandoned { .. } => Code::DEADLINE_EXCEEDED,
             Self::Unsupported { .. } => Code::UNIMPLEMENTED,
             Self::Request { .. } | Self::Annotation(_) | Self::Options(_) => Code::INVALID_ARGUMENT,
             Self::Agent(error) => error.code(),
-            Self::Runtime { .. }
+            Self::Bug { .. }
+            | Self::Runtime { .. }
             | Self::RuntimeMissing { .. }
             | Self::Path { .. }
             | Self::Json { .. }
             | Self::Mount { .. }
+            | Self::NoRoot { .. }
             | Self::Streams { .. }
             | Self::Spec(_)
             | Self::Skeleton(_)

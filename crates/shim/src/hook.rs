@@ -1,5 +1,6 @@
 //! The shim's side of an on-activate hook: what the container's init finds, and what it reports.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub(crate) const HOOK: &str = "hook";
 pub(crate) const SHELL: &str = "shell";
 pub(crate) const REPORT: &str = "report";
 const INIT: &str = "init";
+/// The copy of the init's program, where one is needed.
+const PROGRAM: &str = "program";
+const SELF: &str = "/proc/self/exe";
 
 /// The kernel takes at most 2 MiB of arguments and variables together by default.
 const LARGEST_REPORT: u64 = 4 << 20;
@@ -41,8 +45,10 @@ pub(crate) enum HookError {
     },
     #[error("{message}")]
     Command { message: String },
-    #[error("the on-activate hook of {pin} did not end in {} s: make it shorter", DEADLINE.as_secs())]
-    Slow { pin: String },
+    #[error(
+        "the on-activate hook of {pin} did not end in {seconds} s: make it shorter, or move its work into the command"
+    )]
+    Slow { pin: String, seconds: u64 },
     #[error("the container ended while the on-activate hook of {pin} ran")]
     Ended { pin: String },
     #[error("the init of a container sent no valid report")]
@@ -92,11 +98,28 @@ pub(crate) fn lay_out(
         chown(&report, Some(owner.0), Some(owner.1))
     });
     made.map_err(|error| failed(&report)(error.into()))?;
-    let program = std::env::current_exe().map_err(failed(Path::new("/proc/self/exe")))?;
+    let init = init_program(&folder).map_err(failed(Path::new(SELF)))?;
     Ok(HookMounts {
         folder: folder.to_string_lossy().into_owned(),
-        init: program.to_string_lossy().into_owned(),
+        init: init.to_string_lossy().into_owned(),
     })
+}
+
+/// Returns a file with the program that this process runs: the one that it was started from, or, where an upgrade has
+/// replaced that one, a copy of its own.
+fn init_program(folder: &Path) -> std::io::Result<PathBuf> {
+    let installed = std::env::current_exe()?;
+    let identity = |path: &Path| {
+        let file = fs::metadata(path)?;
+        std::io::Result::Ok((file.dev(), file.ino()))
+    };
+    let own = identity(Path::new(SELF))?;
+    if identity(&installed).is_ok_and(|found| found == own) {
+        return Ok(installed);
+    }
+    let copy = folder.join(PROGRAM);
+    fs::copy(SELF, &copy)?;
+    Ok(copy)
 }
 
 /// Listens for the report of a container's init.
@@ -114,13 +137,15 @@ impl Listener {
         Ok(Self(receiver))
     }
 
-    /// Waits until the hook has ended, and returns what it did to the variables.
+    /// Waits until the hook has ended, and returns what it did to the variables. `patience` is the caller's.
     pub(crate) async fn wait(
         self,
         pin: &str,
+        patience: Option<Duration>,
         ended: impl Future<Output = ()>,
     ) -> Result<Changes, HookError> {
         let pin = || pin.to_owned();
+        let limit = patience.map_or(DEADLINE, |patience| patience.min(DEADLINE));
         let mut pipe = self.0.take(LARGEST_REPORT);
         let mut bytes = Vec::new();
         let read = async {
@@ -137,7 +162,10 @@ impl Listener {
             biased;
             () = read => {}
             () = ended => return Err(HookError::Ended { pin: pin() }),
-            () = tokio::time::sleep(DEADLINE) => return Err(HookError::Slow { pin: pin() }),
+            () = tokio::time::sleep(limit) => {
+                let seconds = limit.as_secs();
+                return Err(HookError::Slow { pin: pin(), seconds });
+            }
         }
         let text = bytes.split(|byte| *byte == END).next().unwrap_or(&[]);
         match serde_json::from_slice(text) {
@@ -197,7 +225,9 @@ mod tests {
             .open(bundle.path().join(FOLDER).join(REPORT))
             .unwrap();
         pipe.write_all(text.as_bytes()).unwrap();
-        listener.wait("acme/api:1", std::future::pending()).await
+        listener
+            .wait("acme/api:1", None, std::future::pending())
+            .await
     }
 
     #[tokio::test]
@@ -229,9 +259,22 @@ mod tests {
         lay_out(bundle.path(), "", "", own_user()).unwrap();
         let listener = Listener::open(bundle.path()).unwrap();
         let error = listener
-            .wait("p", std::future::ready(()))
+            .wait("p", None, std::future::ready(()))
             .await
             .unwrap_err();
         assert!(matches!(error, HookError::Ended { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_hook_has_no_longer_than_its_caller_waits() {
+        let bundle = tempfile::tempdir().unwrap();
+        lay_out(bundle.path(), "", "", own_user()).unwrap();
+        let listener = Listener::open(bundle.path()).unwrap();
+        let patience = Some(Duration::ZERO);
+        let error = listener
+            .wait("acme/api:1", patience, std::future::pending())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, HookError::Slow { seconds: 0, .. }));
     }
 }

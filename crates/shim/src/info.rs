@@ -1,7 +1,6 @@
 //! `-info`: tells containerd what the runtime can do.
 
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
 
 use containerd_shim::protos::types::introspection::{RuntimeInfo, RuntimeVersion};
 use protobuf::Message as _;
@@ -31,7 +30,7 @@ pub(crate) fn info() -> io::Result<()> {
         .as_ref()
         .and_then(|any| RuntimeOptions::decode(any).ok());
     let options = options.unwrap_or_default();
-    let run = runtime::run_once(&options, "info", Path::new("/dev/null"), &["features"]);
+    let run = runtime::run_once(&options, "info", &["features"]);
     let features = run.ok().filter(|run| run.status.success()).map(|run| Any {
         type_url: FEATURES.to_owned(),
         value: run.stdout,

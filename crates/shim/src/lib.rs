@@ -11,6 +11,7 @@ mod error;
 mod hook;
 mod info;
 mod init;
+mod mount;
 mod nival;
 mod options;
 mod process;
@@ -23,6 +24,7 @@ mod service;
 mod spec;
 mod stdio;
 mod task;
+mod user_namespace;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -40,6 +42,9 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     };
     if program == Path::new(spec::INIT) {
         return init::run(rest);
+    }
+    if program == Path::new(user_namespace::HOLDER) {
+        return user_namespace::hold();
     }
     let done = match parse(rest) {
         Ok(flags) => act(&flags),

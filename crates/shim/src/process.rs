@@ -33,6 +33,7 @@ pub(crate) struct Process {
 struct State {
     pid: i32,
     started: bool,
+    deleted: bool,
     io: IoTasks,
     terminal: Option<Pty>,
 }
@@ -73,6 +74,11 @@ impl Process {
 
     pub(crate) fn set_started(&self) {
         self.state().started = true;
+    }
+
+    /// Keeps the process from being started later.
+    pub(crate) fn set_deleted(&self) {
+        self.state().deleted = true;
     }
 
     pub(crate) fn set_terminal(&self, terminal: Option<Pty>) {
@@ -124,6 +130,7 @@ impl Process {
     /// Fails unless the process may be started.
     pub(crate) fn check_startable(&self) -> Result<()> {
         let state = match self.status() {
+            _ if self.state().deleted => "deleted",
             Status::CREATED => return Ok(()),
             Status::STOPPED => "stopped",
             _ => "running",
@@ -132,6 +139,17 @@ impl Process {
             verb: "start",
             state,
         })
+    }
+
+    /// Fails while the process runs.
+    pub(crate) fn check_deletable(&self) -> Result<()> {
+        if self.status() == Status::RUNNING {
+            return Err(Error::WrongState {
+                verb: "delete",
+                state: "running",
+            });
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use log::warn;
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -33,6 +33,13 @@ impl Exit {
             status: status.unsigned_abs(),
             at: SystemTime::now(),
         }
+    }
+}
+
+impl Exit {
+    /// What is told of a process that the runtime could not make.
+    pub(crate) fn never_ran() -> Self {
+        Self::new(255 << 8)
     }
 }
 
@@ -73,6 +80,18 @@ impl Reaper {
     pub(crate) fn expect(&self) -> Expectation {
         self.state().expecting += 1;
         Expectation(self.clone())
+    }
+
+    /// Kills a child that was started here and has not ended yet.
+    pub(crate) fn kill_unless_ended(&self, pid: i32) {
+        // The lock keeps the child from being reaped, and its number from being another process's.
+        let state = self.state();
+        if state.waiters.contains_key(&pid)
+            && let Some(process) = Pid::from_raw(pid)
+        {
+            // It may have ended without being reaped yet.
+            kill_process(process, Signal::KILL).ok();
+        }
     }
 
     /// Collects every child that has ended.

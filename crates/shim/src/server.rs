@@ -47,8 +47,17 @@ pub(crate) struct Shim {
 }
 
 enum Slot {
-    Creating,
+    Creating(Creation),
     Created(Arc<Container>),
+}
+
+/// A creation under way, as others see it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Creation {
+    /// Set when nobody waits for it any more.
+    pub(crate) abandoned: CancellationToken,
+    /// Set when it has come to its end, good or bad, and has cleaned up behind itself.
+    over: CancellationToken,
 }
 
 impl Shim {
@@ -84,17 +93,32 @@ impl Shim {
         if containers.contains_key(id) {
             return Err(Error::ContainerExists { id: id.to_owned() });
         }
-        containers.insert(id.to_owned(), Slot::Creating);
+        let creation = Creation::default();
+        containers.insert(id.to_owned(), Slot::Creating(creation.clone()));
         self.busy.send_modify(|count| *count += 1);
         Ok(Busy {
             shim: self.clone(),
             id: id.to_owned(),
+            creation,
         })
+    }
+
+    /// Ends a creation under way, since who deletes a container does not wait for it any more.
+    pub(crate) async fn end_creation(&self, id: &str) {
+        let creation = match self.containers().get(id) {
+            Some(Slot::Creating(creation)) => creation.clone(),
+            _ => return,
+        };
+        creation.abandoned.cancel();
+        creation.over.cancelled().await;
     }
 
     pub(crate) fn insert(&self, container: Arc<Container>) {
         let id = container.id.clone();
-        self.containers().insert(id, Slot::Created(container));
+        let slot = self.containers().insert(id, Slot::Created(container));
+        if let Some(Slot::Creating(creation)) = slot {
+            creation.over.cancel();
+        }
     }
 
     pub(crate) fn remove(&self, id: &str) {
@@ -106,7 +130,7 @@ impl Shim {
     pub(crate) fn container(&self, id: &str) -> Result<Arc<Container>> {
         match self.containers().get(id) {
             Some(Slot::Created(container)) => Ok(container.clone()),
-            Some(Slot::Creating) | None => Err(Error::NoContainer { id: id.to_owned() }),
+            Some(Slot::Creating(_)) | None => Err(Error::NoContainer { id: id.to_owned() }),
         }
     }
 
@@ -143,15 +167,23 @@ impl Shim {
 pub(crate) struct Busy {
     shim: Arc<Shim>,
     id: String,
+    creation: Creation,
+}
+
+impl Busy {
+    pub(crate) fn creation(&self) -> &Creation {
+        &self.creation
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut containers = self.shim.containers();
-        if let Some(Slot::Creating) = containers.get(&self.id) {
+        if let Some(Slot::Creating(_)) = containers.get(&self.id) {
             containers.remove(&self.id);
         }
         drop(containers);
+        self.creation.over.cancel();
         self.shim.busy.send_modify(|count| *count -= 1);
     }
 }

@@ -45,6 +45,18 @@ fn patience(context: &TtrpcContext) -> Option<Duration> {
     Some(time.checked_sub(ANSWER_MARGIN).unwrap_or(time / 2))
 }
 
+/// Runs a verb in a task of its own. The server drops what it waits for at the caller's deadline, and when the
+/// connection breaks: a verb that stopped there would leave half of its work behind.
+async fn to_its_end<T: Send + 'static>(
+    verb: &'static str,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    // The one way to no answer is a panic, which is in the log.
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|_panic| Err(Error::Bug { verb }))
+}
+
 #[async_trait]
 impl Task for Service {
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> TtrpcResult<StateResponse> {
@@ -59,7 +71,7 @@ impl Task for Service {
     ) -> TtrpcResult<CreateTaskResponse> {
         let id = request.id.clone();
         info!("create {id}");
-        let created = Box::pin(task::create(&self.0, request, patience(context))).await;
+        let created = task::create(&self.0, request, patience(context)).await;
         let response = |pid| CreateTaskResponse {
             pid,
             ..CreateTaskResponse::default()
@@ -67,13 +79,20 @@ impl Task for Service {
         answer("create", &id, created.map(response))
     }
 
-    async fn start(&self, _: &TtrpcContext, request: StartRequest) -> TtrpcResult<StartResponse> {
-        let started = Box::pin(task::start(&self.0, &request.id, &request.exec_id)).await;
+    async fn start(
+        &self,
+        context: &TtrpcContext,
+        request: StartRequest,
+    ) -> TtrpcResult<StartResponse> {
+        let (shim, id, patience) = (self.0.clone(), request.id.clone(), patience(context));
+        let started = to_its_end("start", async move {
+            task::start(&shim, &request.id, &request.exec_id, patience).await
+        });
         let response = |pid| StartResponse {
             pid,
             ..StartResponse::default()
         };
-        answer("start", &request.id, started.map(response))
+        answer("start", &id, started.await.map(response))
     }
 
     async fn delete(
@@ -81,8 +100,11 @@ impl Task for Service {
         _: &TtrpcContext,
         request: DeleteRequest,
     ) -> TtrpcResult<DeleteResponse> {
-        let deleted = Box::pin(task::delete(&self.0, &request.id, &request.exec_id)).await;
-        answer("delete", &request.id, deleted)
+        let (shim, id) = (self.0.clone(), request.id.clone());
+        let deleted = to_its_end("delete", async move {
+            task::delete(&shim, &request.id, &request.exec_id).await
+        });
+        answer("delete", &id, deleted.await)
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> TtrpcResult<PidsResponse> {
@@ -95,19 +117,21 @@ impl Task for Service {
     }
 
     async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> TtrpcResult<Empty> {
-        empty(
+        let (shim, id) = (self.0.clone(), request.id.clone());
+        let done = to_its_end(
             "pause",
-            &request.id,
-            task::pause(&self.0, &request.id).await,
-        )
+            async move { task::pause(&shim, &request.id).await },
+        );
+        empty("pause", &id, done.await)
     }
 
     async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> TtrpcResult<Empty> {
-        empty(
+        let (shim, id) = (self.0.clone(), request.id.clone());
+        let done = to_its_end(
             "resume",
-            &request.id,
-            task::resume(&self.0, &request.id).await,
-        )
+            async move { task::resume(&shim, &request.id).await },
+        );
+        empty("resume", &id, done.await)
     }
 
     async fn checkpoint(
@@ -123,7 +147,9 @@ impl Task for Service {
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> TtrpcResult<Empty> {
-        empty("kill", &request.id, task::kill(&self.0, &request).await)
+        let (shim, id) = (self.0.clone(), request.id.clone());
+        let done = to_its_end("kill", async move { task::kill(&shim, &request).await });
+        empty("kill", &id, done.await)
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> TtrpcResult<Empty> {
@@ -139,7 +165,9 @@ impl Task for Service {
     }
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> TtrpcResult<Empty> {
-        empty("update", &request.id, task::update(&self.0, &request).await)
+        let (shim, id) = (self.0.clone(), request.id.clone());
+        let done = to_its_end("update", async move { task::update(&shim, &request).await });
+        empty("update", &id, done.await)
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> TtrpcResult<WaitResponse> {

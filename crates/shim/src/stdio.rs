@@ -113,6 +113,22 @@ impl Io for Pipes {
     }
 }
 
+/// What the runtime itself says, for a verb that makes no process.
+#[derive(Debug)]
+pub(crate) struct Captured;
+
+#[async_trait]
+impl Io for Captured {
+    async fn set(&self, command: &mut Command) -> std::io::Result<()> {
+        let piped = std::process::Stdio::piped;
+        command.stdin(std::process::Stdio::null());
+        command.stdout(piped()).stderr(piped());
+        Ok(())
+    }
+
+    async fn close_after_start(&self) {}
+}
+
 /// No streams at all. The process would inherit the runtime's pipes, which end with the runtime.
 #[derive(Debug)]
 pub(crate) struct Nothing;

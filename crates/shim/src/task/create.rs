@@ -1,5 +1,6 @@
 //! `Create`: the root filesystem, the environment, and the OCI runtime's `create`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -11,46 +12,84 @@ use containerd_shim::protos::events::task::{TaskCreate, TaskIO};
 use containerd_shim::protos::types::mount::Mount;
 use fs_err as fs;
 use log::warn;
-use runc::options::{CreateOpts, DeleteOpts};
 use serde_json::Value;
+use tokio::sync::oneshot;
 
+use super::delete::delete_container;
 use crate::annotations::{self, Role};
 use crate::cgroup::Cgroup;
 use crate::container::{Container, unmount_all};
 use crate::error::{Error, Result};
 use crate::hook::Listener;
+use crate::mount;
 use crate::nival::{self, Agent, Prepared};
 use crate::options::{self, RuntimeOptions};
 use crate::process::Process;
+use crate::reaper::{Exit, Reaper};
 use crate::runtime::Runtime;
-use crate::server::{Busy, Shim};
+use crate::server::{Busy, Creation, Shim};
 use crate::spec;
 use crate::stdio::Wiring;
 
 const CONFIG: &str = "config.json";
+/// How long the runtime may still take when nobody waits any more. containerd asks for the end within 5 s.
+const GRACE: Duration = Duration::from_secs(3);
 /// containerd and the kubelet write specifications of some 30 KB.
 const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// Creates a container. Returns the number of its first process.
+///
+/// The work goes on in a task of its own when the caller no longer waits, so that it ends, or is undone, as a whole:
+/// a container that nobody knows of does not stay.
 pub(crate) async fn create(
     shim: &Arc<Shim>,
     request: CreateTaskRequest,
     patience: Option<Duration>,
 ) -> Result<u32> {
+    check(&request)?;
+    let busy = shim.reserve(&request.id)?;
+    let _given_up = busy.creation().abandoned.clone().drop_guard();
+    let (tell, told) = oneshot::channel();
+    let shim = shim.clone();
+    tokio::spawn(async move {
+        let id = request.id.clone();
+        let created = make(&shim, &request, busy, patience).await;
+        if let Err(Ok(_pid)) = tell.send(created)
+            && let Ok(container) = shim.container(&id)
+        {
+            warn!("nobody waits for container {id} any more: it is deleted");
+            if let Err(error) = delete_container(&shim, &container).await {
+                warn!("deleting {id}: {error}");
+            }
+        }
+    });
+    // The one way to no answer is a panic, which is in the log.
+    told.await.unwrap_or(Err(Error::Bug { verb: "create" }))
+}
+
+fn check(request: &CreateTaskRequest) -> Result<()> {
     if !request.checkpoint.is_empty() {
         return Err(Error::Unsupported {
             verb: "restoring a checkpoint",
             reason: "the shim starts containers from their image alone",
         });
     }
-    let bundle = PathBuf::from(&request.bundle);
-    if request.id.is_empty() || request.id.contains('/') || !bundle.is_absolute() {
+    if request.id.is_empty() || request.id.contains('/') || !request.bundle.starts_with('/') {
         return Err(Error::Request {
             field: "id or bundle",
             reason: format!("{:?} in {:?}", request.id, request.bundle),
         });
     }
-    let busy = shim.reserve(&request.id)?;
+    Ok(())
+}
+
+async fn make(
+    shim: &Arc<Shim>,
+    request: &CreateTaskRequest,
+    busy: Busy,
+    patience: Option<Duration>,
+) -> Result<u32> {
+    let bundle = PathBuf::from(&request.bundle);
     let options = match request.options.as_ref() {
         Some(any) => RuntimeOptions::decode(any)?,
         None => RuntimeOptions::default(),
@@ -58,8 +97,7 @@ pub(crate) async fn create(
     options
         .save(&bundle)
         .map_err(Error::path("write to", &bundle))?;
-    let config = bundle.join(CONFIG);
-    let spec = read_spec(&config)?;
+    let mut spec = read_spec(&bundle.join(CONFIG))?;
     let rootfs = bundle.join(
         spec.pointer("/root/path")
             .and_then(Value::as_str)
@@ -67,22 +105,68 @@ pub(crate) async fn create(
     );
     let mut attempt = Attempt {
         shim,
+        creation: busy.creation().clone(),
         bundle: &bundle,
         options: &options,
         mounted: bundle.join("rootfs"),
         rootfs: &rootfs,
         leased: false,
     };
-    let created = attempt.run(&request, spec, &config, busy, patience).await;
-    if created.is_err() {
-        attempt.undo().await;
-    }
-    created
+    let made = match Box::pin(attempt.run(request, &mut spec, patience)).await {
+        Ok(made) => made,
+        Err(error) => {
+            attempt.undo().await;
+            return Err(error);
+        }
+    };
+    let (mounted, leased) = (attempt.mounted, attempt.leased);
+    let pid = made.first.pid();
+    let container = Arc::new(Container {
+        id: request.id.clone(),
+        bundle,
+        rootfs: mounted,
+        options,
+        runtime: made.runtime,
+        first: made.first.clone(),
+        cgroup: Cgroup::of(pid).unwrap_or_else(|error| {
+            warn!("control groups of {}: {error}", request.id);
+            Cgroup::V1(std::collections::BTreeMap::new())
+        }),
+        shares_processes: spec::shares_processes(&spec),
+        leased,
+        paused: AtomicBool::new(false),
+        environment: Mutex::new(made.prepared.map(|prepared| prepared.exec)),
+        hook: Mutex::new(made.hook),
+        added: Mutex::default(),
+        publisher: shim.publisher().clone(),
+        deletion: tokio::sync::Mutex::default(),
+        _busy: busy,
+    });
+    shim.insert(container.clone());
+    container.publish(&TaskCreate {
+        container_id: request.id.clone(),
+        bundle: request.bundle.clone(),
+        rootfs: request.rootfs.clone(),
+        io: Some(TaskIO {
+            stdin: request.stdin.clone(),
+            stdout: request.stdout.clone(),
+            stderr: request.stderr.clone(),
+            terminal: request.terminal,
+            ..TaskIO::default()
+        })
+        .into(),
+        pid: pid.unsigned_abs(),
+        ..TaskCreate::default()
+    });
+    // After the event, so that an end is told after it.
+    container.watch(made.first, made.exit);
+    Ok(pid.unsigned_abs())
 }
 
 /// A creation under way, and what has to be undone if it fails.
 struct Attempt<'a> {
     shim: &'a Arc<Shim>,
+    creation: Creation,
     bundle: &'a Path,
     options: &'a RuntimeOptions,
     mounted: PathBuf,
@@ -90,83 +174,66 @@ struct Attempt<'a> {
     leased: bool,
 }
 
+/// What a creation has made.
+struct Made {
+    runtime: Runtime,
+    first: Arc<Process>,
+    exit: oneshot::Receiver<Exit>,
+    prepared: Option<Prepared>,
+    /// The environment's pin and the pipe for its init's report.
+    hook: Option<(String, Listener)>,
+}
+
 impl Attempt<'_> {
     async fn run(
         &mut self,
         request: &CreateTaskRequest,
-        mut spec: Value,
-        config: &Path,
-        busy: Busy,
+        spec: &mut Value,
         patience: Option<Duration>,
-    ) -> Result<u32> {
+    ) -> Result<Made> {
+        let id = &request.id;
         let runtime = Runtime::new(
             self.options,
             self.shim.namespace(),
             self.bundle,
             self.shim.reaper().clone(),
         )?;
-        mount(&request.id, &request.rootfs, &self.mounted)?;
+        mount(id, &request.rootfs, &self.mounted, self.shim.reaper())?;
+        if !self.rootfs.is_dir() {
+            return Err(Error::NoRoot {
+                path: self.rootfs.to_owned(),
+            });
+        }
+        let abandoned = self.creation.abandoned.clone();
         let stopping = self.shim.stopping().clone();
         let prepared = tokio::select! {
-            prepared = self.prepare(&request.id, &mut spec, patience) => prepared?,
-            // containerd has given up on this sandbox, so nobody waits for its fetch any more.
+            prepared = self.prepare(id, spec, patience) => prepared?,
+            // Nobody waits for this fetch any more; what the agent has begun it goes on with.
+            () = abandoned.cancelled() => return Err(Error::Abandoned { id: id.clone() }),
             () = stopping.cancelled() => return Err(Error::ShuttingDown),
         };
         let mut hook = None;
         if let Some(prepared) = &prepared {
-            write_spec(config, &spec)?;
+            write_spec(&self.bundle.join(CONFIG), spec)?;
             if let Some(pin) = &prepared.hook {
                 hook = Some((pin.clone(), Listener::open(self.bundle)?));
             }
         }
-
         let stdio = Stdio::new(
             &request.stdin,
             &request.stdout,
             &request.stderr,
             request.terminal,
         );
-        let process = Arc::new(Process::new(&request.id, "", stdio, None));
-        let (pid, exit) = self.run_runtime(&runtime, &process).await?;
-        let container = Arc::new(Container {
-            id: request.id.clone(),
-            bundle: self.bundle.to_owned(),
-            rootfs: self.mounted.clone(),
-            options: self.options.clone(),
+        let first = Arc::new(Process::new(id, "", stdio, None));
+        let exit = self.run_runtime(&runtime, &first).await?;
+        Ok(Made {
             runtime,
-            first: process.clone(),
-            cgroup: Cgroup::of(pid).unwrap_or_else(|error| {
-                warn!("control groups of {}: {error}", request.id);
-                Cgroup::V1(std::collections::BTreeMap::new())
-            }),
-            shares_processes: spec::shares_processes(&spec),
-            leased: self.leased,
-            paused: AtomicBool::new(false),
-            environment: Mutex::new(prepared.map(|prepared| prepared.exec)),
-            hook: Mutex::new(hook),
-            added: Mutex::default(),
-            publisher: self.shim.publisher().clone(),
-            _busy: busy,
-        });
-        self.shim.insert(container.clone());
-        container.publish(&TaskCreate {
-            container_id: request.id.clone(),
-            bundle: request.bundle.clone(),
-            rootfs: request.rootfs.clone(),
-            io: Some(TaskIO {
-                stdin: request.stdin.clone(),
-                stdout: request.stdout.clone(),
-                stderr: request.stderr.clone(),
-                terminal: request.terminal,
-                ..TaskIO::default()
-            })
-            .into(),
-            pid: pid.unsigned_abs(),
-            ..TaskCreate::default()
-        });
-        // After the event, so that an end is told after it.
-        container.watch(process, exit);
-        Ok(pid.unsigned_abs())
+            first,
+            exit,
+            prepared,
+            hook,
+        })
     }
 
     /// Asks for what the annotations name, and edits the specification.
@@ -203,23 +270,33 @@ impl Attempt<'_> {
         &self,
         runtime: &Runtime,
         process: &Process,
-    ) -> Result<(i32, tokio::sync::oneshot::Receiver<crate::reaper::Exit>)> {
+    ) -> Result<oneshot::Receiver<Exit>> {
+        let id = &process.container;
         let wiring = Wiring::new(&process.stdio, self.options)?;
         let pid_file = self.bundle.join("init.pid");
-        let mut arguments = CreateOpts::new()
-            .pid_file(&pid_file)
-            .no_pivot(self.options.no_pivot_root)
-            .no_new_keyring(self.options.no_new_keyring)
-            .io(wiring.driver());
-        arguments.console_socket = wiring.console().map(Path::to_owned);
+        let mut arguments: Vec<&OsStr> = vec!["--bundle".as_ref(), self.bundle.as_ref()];
+        arguments.extend(["--pid-file".as_ref(), pid_file.as_os_str()]);
+        if let Some(socket) = wiring.console() {
+            arguments.extend(["--console-socket".as_ref(), socket.as_os_str()]);
+        }
+        if self.options.no_pivot_root {
+            arguments.push("--no-pivot".as_ref());
+        }
+        if self.options.no_new_keyring {
+            arguments.push("--no-new-keyring".as_ref());
+        }
+        arguments.push(id.as_ref());
         let expectation = self.shim.reaper().expect();
-        let id = &process.container;
-        runtime
-            .client()
-            .create(id, self.bundle, Some(&arguments))
+        let driver = wiring.driver();
+        let Some(created) = self
+            .until_given_up(runtime.run_with("create", &arguments, driver.as_ref()))
             .await
-            .map_err(runtime.failure("create"))?;
-        drop(arguments);
+        else {
+            remove(runtime, id).await;
+            return Err(Error::Abandoned { id: id.clone() });
+        };
+        created?;
+        drop(driver);
         let attached = async {
             let pid = read_pid(&pid_file)?;
             process.set_pid(pid);
@@ -228,15 +305,22 @@ impl Attempt<'_> {
             Ok(pid)
         };
         match attached.await {
-            Ok(pid) => Ok((pid, expectation.claim(pid))),
+            Ok(pid) => Ok(expectation.claim(pid)),
             Err(error) => {
                 process.io().abort().await;
-                let force = DeleteOpts::new().force(true);
-                if let Err(error) = runtime.client().delete(id, Some(&force)).await {
-                    warn!("deleting {id} after its failed creation: {error}");
-                }
+                remove(runtime, id).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Lets a step come to its end, but for a short time only when nobody waits any more.
+    async fn until_given_up<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        let mut step = std::pin::pin!(step);
+        let abandoned = &self.creation.abandoned;
+        tokio::select! {
+            done = &mut step => Some(done),
+            () = abandoned.cancelled() => tokio::time::timeout(GRACE, step).await.ok(),
         }
     }
 
@@ -245,6 +329,13 @@ impl Attempt<'_> {
         if self.leased {
             release(self.options, self.bundle).await;
         }
+    }
+}
+
+/// Removes what the runtime has made of a container that failed.
+async fn remove(runtime: &Runtime, id: &str) {
+    if let Err(error) = runtime.run("delete", &["--force", id]).await {
+        warn!("deleting {id} after its failed creation: {error}");
     }
 }
 
@@ -290,23 +381,15 @@ fn write_spec(path: &Path, spec: &Value) -> Result<()> {
     fs::rename(&new, path).map_err(Error::path("write", path))
 }
 
-fn mount(id: &str, mounts: &[Mount], target: &Path) -> Result<()> {
+fn mount(id: &str, mounts: &[Mount], target: &Path, reaper: &Reaper) -> Result<()> {
     if mounts.is_empty() {
         return Ok(());
     }
     if !target.is_dir() {
         fs::create_dir(target).map_err(Error::path("make", target))?;
     }
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     for mount in mounts {
-        let (kind, source) = (some(&mount.type_), some(&mount.source));
-        containerd_shim::mount::mount_rootfs(
-            kind.as_deref(),
-            source.as_deref(),
-            &mount.options,
-            target,
-        )
-        .map_err(|source| Error::Mount {
+        mount::mount(mount, target, reaper).map_err(|source| Error::Mount {
             id: id.to_owned(),
             source,
         })?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use containerd_shim::api::{DeleteResponse, Status};
+use containerd_shim::api::DeleteResponse;
 use containerd_shim::protos::events::task::TaskDelete;
 use fs_err as fs;
 use log::warn;
@@ -11,6 +11,7 @@ use super::create::release;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::process::{Process, timestamp};
+use crate::reaper::Exit;
 use crate::server::Shim;
 
 /// How long a container that never ran may take to end.
@@ -18,35 +19,47 @@ const END: Duration = Duration::from_secs(5);
 
 /// Deletes a process that does not run.
 pub(crate) async fn delete(shim: &Shim, id: &str, exec_id: &str) -> Result<DeleteResponse> {
+    if exec_id.is_empty() {
+        shim.end_creation(id).await;
+        let container = shim.container(id)?;
+        delete_container(shim, &container).await?;
+        return Ok(response(&container.first));
+    }
     let container = shim.container(id)?;
     let process = container.process(exec_id)?;
-    let status = process.status();
-    if status == Status::RUNNING {
-        return Err(Error::WrongState {
-            verb: "delete",
-            state: "running",
-        });
+    // A start under way is waited for: what it makes must not be forgotten.
+    let _gate = process.gate.lock().await;
+    process.check_deletable()?;
+    process.close_streams().await;
+    if process.exit().is_none() {
+        // It was never started, and somebody may wait for its end.
+        process.set_exit(Exit::never_ran());
     }
-    if process.is_first() {
-        delete_container(shim, &container).await?;
-    } else {
-        process.close_streams().await;
-        container.added().remove(exec_id);
-        let pid_file = container.bundle.join(format!("{exec_id}.pid"));
-        // Absent where the process was never started.
-        fs::remove_file(pid_file).ok();
-    }
+    container.added().remove(exec_id);
+    let pid_file = container.bundle.join(format!("{exec_id}.pid"));
+    // Absent where the process was never started.
+    fs::remove_file(pid_file).ok();
     Ok(response(&process))
 }
 
-async fn delete_container(shim: &Shim, container: &Container) -> Result<()> {
+/// Deletes a container whose first process does not run.
+pub(super) async fn delete_container(shim: &Shim, container: &Container) -> Result<()> {
     let process = &container.first;
-    let runtime = &container.runtime;
-    let deleted = runtime.client().delete(&container.id, None).await;
-    match deleted.map_err(runtime.failure("delete")) {
+    process.check_deletable()?;
+    let _alone = container.deletion.lock().await;
+    // Another deletion may have been quicker.
+    shim.container(&container.id)?;
+    {
+        // Nor is it started behind this one's back.
+        let _gate = process.gate.lock().await;
+        process.check_deletable()?;
+        process.set_deleted();
+    }
+    let deleted = container.runtime.run("delete", &[&container.id]).await;
+    match deleted {
         // Somebody else has deleted it, or this is the second attempt.
         Err(Error::Runtime { message, .. }) if message.contains("does not exist") => {}
-        other => other?,
+        other => drop(other?),
     }
     // The runtime has ended a first process that only waited for its start.
     if tokio::time::timeout(END, process.wait()).await.is_err() {

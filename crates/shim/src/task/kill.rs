@@ -1,7 +1,6 @@
 //! `Kill`: sends a signal to a process, or to all of a container.
 
 use containerd_shim::api::KillRequest;
-use runc::options::KillOpts;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{Error, Result};
@@ -23,6 +22,8 @@ pub(crate) async fn kill(shim: &Shim, request: &KillRequest) -> Result<()> {
         return Err(Error::Finished);
     }
     if !process.is_first() {
+        // Its number is known once a start under way is over.
+        let _gate = process.gate.lock().await;
         return match process.pid() {
             0 => Err(Error::WrongState {
                 verb: "kill",
@@ -31,13 +32,11 @@ pub(crate) async fn kill(shim: &Shim, request: &KillRequest) -> Result<()> {
             pid => signal(pid, request.signal),
         };
     }
-    let options = KillOpts::new().all(request.all);
     let killed = container
         .runtime
-        .client()
-        .kill(&container.id, request.signal, Some(&options))
+        .kill(&container.id, request.signal, request.all)
         .await;
-    match killed.map_err(container.runtime.failure("kill")) {
+    match killed {
         Err(Error::Runtime { message, .. }) if GONE.iter().any(|gone| message.contains(gone)) => {
             Err(Error::Finished)
         }

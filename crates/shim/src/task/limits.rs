@@ -16,12 +16,7 @@ use crate::stdio::Nothing;
 /// Freezes a container's processes.
 pub(crate) async fn pause(shim: &Shim, id: &str) -> Result<()> {
     let container = shim.container(id)?;
-    let runtime = &container.runtime;
-    runtime
-        .client()
-        .pause(id)
-        .await
-        .map_err(runtime.failure("pause"))?;
+    container.runtime.run("pause", &[id]).await?;
     container.paused.store(true, Ordering::Release);
     container.publish(&TaskPaused {
         container_id: id.to_owned(),
@@ -33,12 +28,7 @@ pub(crate) async fn pause(shim: &Shim, id: &str) -> Result<()> {
 /// Lets a container's processes go on.
 pub(crate) async fn resume(shim: &Shim, id: &str) -> Result<()> {
     let container = shim.container(id)?;
-    let runtime = &container.runtime;
-    runtime
-        .client()
-        .resume(id)
-        .await
-        .map_err(runtime.failure("resume"))?;
+    container.runtime.run("resume", &[id]).await?;
     container.paused.store(false, Ordering::Release);
     container.publish(&TaskResumed {
         container_id: id.to_owned(),
@@ -74,15 +64,18 @@ pub(crate) fn stats(shim: &Shim, id: &str) -> Result<StatsResponse> {
 /// Returns a container's processes, with the names of the added ones.
 pub(crate) async fn pids(shim: &Shim, id: &str) -> Result<Vec<ProcessInfo>> {
     let container = shim.container(id)?;
-    let runtime = &container.runtime;
-    let pids = runtime
-        .client()
-        .ps(id)
-        .await
-        .map_err(runtime.failure("ps"))?;
+    let printed = container
+        .runtime
+        .run("ps", &["--format", "json", id])
+        .await?;
+    // runc prints `null` for an empty list.
+    let pids: Option<Vec<u32>> =
+        serde_json::from_str(printed.trim()).map_err(|error| Error::Runtime {
+            verb: "ps",
+            message: format!("it printed no list of processes: {error}"),
+        })?;
     let added = container.added();
-    let info = |pid: usize| {
-        let pid = u32::try_from(pid).unwrap_or(0);
+    let info = |pid: u32| {
         let process = added.values().find(|process| process.unsigned_pid() == pid);
         let details = process.and_then(|process| {
             let details = ProcessDetails {
@@ -97,5 +90,5 @@ pub(crate) async fn pids(shim: &Shim, id: &str) -> Result<Vec<ProcessInfo>> {
             ..ProcessInfo::default()
         }
     };
-    Ok(pids.into_iter().map(info).collect())
+    Ok(pids.unwrap_or_default().into_iter().map(info).collect())
 }

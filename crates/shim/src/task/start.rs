@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_shim::protos::events::task::{TaskExecStarted, TaskOOM, TaskStart};
 use log::debug;
@@ -12,6 +12,7 @@ use crate::cgroup::watch_out_of_memory;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::process::Process;
+use crate::reaper::Exit;
 use crate::server::Shim;
 use crate::stdio::Wiring;
 
@@ -20,20 +21,31 @@ const KILL: u32 = 9;
 const HOOK_END: Duration = Duration::from_secs(2);
 
 /// Starts a process and returns its number.
-pub(crate) async fn start(shim: &Shim, id: &str, exec_id: &str) -> Result<u32> {
+pub(crate) async fn start(
+    shim: &Shim,
+    id: &str,
+    exec_id: &str,
+    patience: Option<Duration>,
+) -> Result<u32> {
+    let begun = Instant::now();
     let container = shim.container(id)?;
     let process = container.process(exec_id)?;
     let _gate = process.gate.lock().await;
     process.check_startable()?;
     if process.is_first() {
-        start_container(&container).await?;
-    } else {
-        start_added(shim, &container, &process).await?;
+        let until = patience.map(|patience| begun + patience);
+        start_container(&container, until).await?;
+    } else if let Err(error) = start_added(shim, &container, &process).await {
+        if process.pid() == 0 {
+            // There will be no end to wait for, and nothing to start again.
+            process.set_exit(Exit::never_ran());
+        }
+        return Err(error);
     }
     Ok(process.unsigned_pid())
 }
 
-async fn start_container(container: &Arc<Container>) -> Result<()> {
+async fn start_container(container: &Arc<Container>, until: Option<Instant>) -> Result<()> {
     let runtime = &container.runtime;
     // Before the start, since a short container takes the files with it.
     let notified = container.clone();
@@ -47,11 +59,7 @@ async fn start_container(container: &Arc<Container>) -> Result<()> {
             });
         },
     ));
-    runtime
-        .client()
-        .start(&container.id)
-        .await
-        .map_err(runtime.failure("start"))?;
+    runtime.run("start", &[&container.id]).await?;
     container.first.set_started();
     container.publish(&TaskStart {
         container_id: container.id.clone(),
@@ -66,7 +74,9 @@ async fn start_container(container: &Arc<Container>) -> Result<()> {
     let Some((pin, listener)) = hook else {
         return Ok(());
     };
-    match listener.wait(&pin, container.first.dead.cancelled()).await {
+    let patience = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let ended = container.first.dead.cancelled();
+    match listener.wait(&pin, patience, ended).await {
         Ok(changes) => {
             let mut environment = container
                 .environment
@@ -81,7 +91,7 @@ async fn start_container(container: &Arc<Container>) -> Result<()> {
             // It ends on its own when its hook failed, and not at all when the hook hangs.
             let ended = container.first.dead.cancelled();
             if tokio::time::timeout(HOOK_END, ended).await.is_err() {
-                let killed = runtime.client().kill(&container.id, KILL, None).await;
+                let killed = runtime.kill(&container.id, KILL, false).await;
                 debug!("killing {} after its hook: {killed:?}", container.id);
             }
             Err(error.into())
@@ -94,6 +104,11 @@ async fn start_added(
     container: &Arc<Container>,
     process: &Arc<Process>,
 ) -> Result<()> {
+    if container.first.dead.is_cancelled() {
+        return Err(Error::NotRunning {
+            container: container.id.clone(),
+        });
+    }
     let runtime = &container.runtime;
     let spec = process.spec.as_ref().ok_or_else(|| Error::Request {
         field: "spec",

@@ -13,6 +13,14 @@ use ttrpc::{Code, get_status};
 
 type Answer = Result<PrepareResponse, (Code, String)>;
 
+/// How the agent behaves.
+#[derive(Clone)]
+enum Behaviour {
+    Answers(Box<Answer>),
+    /// Takes questions and never answers.
+    IsSilent,
+}
+
 /// What the agent was asked.
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -27,7 +35,7 @@ pub(crate) struct TestAgent {
 }
 
 struct Service {
-    answer: Answer,
+    behaviour: Behaviour,
     asked: Arc<Mutex<Asked>>,
 }
 
@@ -40,7 +48,10 @@ impl Agent for Service {
     ) -> ttrpc::Result<PrepareResponse> {
         self.asked.lock().unwrap().prepared.push(request);
         let failed = |(code, text)| ttrpc::Error::RpcStatus(get_status(code, text));
-        self.answer.clone().map_err(failed)
+        match &self.behaviour {
+            Behaviour::Answers(answer) => answer.as_ref().clone().map_err(failed),
+            Behaviour::IsSilent => std::future::pending().await,
+        }
     }
 
     async fn release(
@@ -71,10 +82,19 @@ impl Agent for Service {
 
 impl TestAgent {
     pub(crate) async fn start(folder: &Path, answer: Answer) -> Self {
+        Self::behaving(folder, Behaviour::Answers(Box::new(answer))).await
+    }
+
+    /// Starts an agent that takes questions and never answers.
+    pub(crate) async fn silent(folder: &Path) -> Self {
+        Self::behaving(folder, Behaviour::IsSilent).await
+    }
+
+    async fn behaving(folder: &Path, behaviour: Behaviour) -> Self {
         let socket = folder.join("agent.sock");
         let asked = Arc::new(Mutex::new(Asked::default()));
         let service = Service {
-            answer,
+            behaviour,
             asked: asked.clone(),
         };
         let mut server = Server::new()

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use containerd_shim::protos::types::mount::Mount;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -17,6 +18,8 @@ pub(crate) struct Bundle {
     pub(crate) path: PathBuf,
     pub(crate) terminal: bool,
     pub(crate) spec: Value,
+    /// What the root filesystem is made of, where it is not simply there.
+    pub(crate) mounts: Vec<Mount>,
     pipes: PathBuf,
 }
 
@@ -58,6 +61,7 @@ impl Bundle {
             path,
             terminal: false,
             spec,
+            mounts: Vec::new(),
             pipes,
         };
         bundle.make_pipe("stdout");
@@ -152,7 +156,7 @@ pub(crate) fn install_busybox(folder: &Path) {
     let busybox = testkit::setup::node_bin().join("busybox");
     fs::copy(fs::canonicalize(busybox).unwrap(), folder.join("busybox")).unwrap();
     for name in [
-        "sh", "cat", "echo", "env", "id", "ls", "sleep", "stty", "touch", "tty", "true",
+        "sh", "cat", "echo", "env", "id", "ls", "sleep", "stat", "stty", "touch", "tty", "true",
     ] {
         symlink("busybox", folder.join(name)).unwrap();
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use containerd_shim::api::{
-    CreateTaskRequest, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest,
-    Options, ShutdownRequest, StartRequest, WaitRequest,
+    ConnectRequest, CreateTaskRequest, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest,
+    KillRequest, Options, ShutdownRequest, StartRequest, StateRequest, Status, WaitRequest,
 };
 use containerd_shim::protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim::protos::shim::events::ForwardRequest;
@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A containerd with a folder of its own.
 pub(crate) struct Containerd {
     pub(crate) folder: tempfile::TempDir,
+    /// The shim that is started; the one under test unless a test puts another in its place.
+    pub(crate) program: PathBuf,
     events: Arc<Mutex<Vec<String>>>,
     _server: Server,
 }
@@ -51,6 +53,9 @@ impl Containerd {
             .prefix("nival-shim-test-")
             .tempdir()
             .unwrap();
+        // Containers with a user namespace pass through it, as through containerd's own.
+        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        fs::set_permissions(folder.path(), passable).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let service = create_events(Arc::new(EventLog(events.clone())));
         let address = format!("unix://{}", folder.path().join("events.sock").display());
@@ -61,6 +66,7 @@ impl Containerd {
         server.start().await.unwrap();
         Self {
             folder,
+            program: env!("CARGO_BIN_EXE_containerd-shim-nival-v2").into(),
             events,
             _server: server,
         }
@@ -72,7 +78,7 @@ impl Containerd {
 
     /// The program under test as containerd calls it.
     pub(crate) fn command(&self, bundle: &Bundle, action: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_containerd-shim-nival-v2"));
+        let mut command = Command::new(&self.program);
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .args(["-namespace", NAMESPACE, "-id", &bundle.id])
@@ -112,6 +118,14 @@ impl Containerd {
         let result = BootstrapResult::parse_from_bytes(&output.stdout).unwrap();
         assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
         Shim::connect(&result.address, self.path("runc")).await
+    }
+
+    /// Counts what is mounted in the folder.
+    pub(crate) fn mounts(&self) -> usize {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let folder = self.folder.path().display().to_string();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        points.filter(|point| point.starts_with(&folder)).count()
     }
 
     /// Waits until these events have come, in this order and with no others between.
@@ -175,6 +189,15 @@ impl Shim {
     }
 
     pub(crate) async fn create_with(&self, bundle: &Bundle, options: Any) -> Result<u32, String> {
+        self.create_within(DEADLINE, bundle, options).await
+    }
+
+    pub(crate) async fn create_within(
+        &self,
+        deadline: Duration,
+        bundle: &Bundle,
+        options: Any,
+    ) -> Result<u32, String> {
         let request = CreateTaskRequest {
             id: bundle.id.clone(),
             bundle: bundle.path.display().to_string(),
@@ -183,19 +206,29 @@ impl Shim {
             stderr: bundle.pipe("stderr"),
             terminal: bundle.terminal,
             options: Some(options).into(),
+            rootfs: bundle.mounts.clone(),
             ..CreateTaskRequest::default()
         };
-        let created = self.task.create(patience(), &request).await;
+        let created = self.task.create(with_duration(deadline), &request).await;
         created.map(|response| response.pid).map_err(message)
     }
 
     pub(crate) async fn start(&self, id: &str, exec_id: &str) -> Result<u32, String> {
+        self.start_within(DEADLINE, id, exec_id).await
+    }
+
+    pub(crate) async fn start_within(
+        &self,
+        deadline: Duration,
+        id: &str,
+        exec_id: &str,
+    ) -> Result<u32, String> {
         let request = StartRequest {
             id: id.into(),
             exec_id: exec_id.into(),
             ..StartRequest::default()
         };
-        let started = self.task.start(patience(), &request).await;
+        let started = self.task.start(with_duration(deadline), &request).await;
         started.map(|response| response.pid).map_err(message)
     }
 
@@ -219,6 +252,32 @@ impl Shim {
         };
         let added = self.task.exec(patience(), &request).await;
         added.map(drop).map_err(message)
+    }
+
+    pub(crate) async fn status(&self, id: &str, exec_id: &str) -> Result<Status, String> {
+        let request = StateRequest {
+            id: id.into(),
+            exec_id: exec_id.into(),
+            ..StateRequest::default()
+        };
+        let state = self.task.state(patience(), &request).await;
+        state.map(|state| state.status.unwrap()).map_err(message)
+    }
+
+    /// Waits until a process is in this state.
+    pub(crate) async fn until_status(&self, id: &str, exec_id: &str, wanted: Status) {
+        let begun = Instant::now();
+        while self.status(id, exec_id).await != Ok(wanted) {
+            assert!(begun.elapsed() < DEADLINE, "waited in vain for {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Returns the number of the shim's process.
+    pub(crate) async fn pid(&self) -> Pid {
+        let request = ConnectRequest::default();
+        let connected = self.task.connect(patience(), &request).await.unwrap();
+        Pid::from_raw(i32::try_from(connected.shim_pid).unwrap()).unwrap()
     }
 
     pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> u32 {

@@ -15,7 +15,7 @@ use crate::containerd::{Containerd, Shim};
 
 const STORE_PATH: &str = "/nix/store/00000000000000000000000000000000-tools";
 
-fn pod(kind: &'static str) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn pod(kind: &'static str) -> Vec<(&'static str, &'static str)> {
     vec![
         ("io.kubernetes.cri.container-type", kind),
         ("io.kubernetes.cri.sandbox-id", "sandbox"),
@@ -28,7 +28,7 @@ fn pod(kind: &'static str) -> Vec<(&'static str, &'static str)> {
 }
 
 /// A closure of one path with busybox, and a plan for it.
-fn plan(containerd: &Containerd) -> PrepareResponse {
+pub(crate) fn plan(containerd: &Containerd) -> PrepareResponse {
     let mount = containerd.path("closure");
     let bin = mount
         .join(Path::new(STORE_PATH).file_name().unwrap())
@@ -57,7 +57,7 @@ fn plan(containerd: &Containerd) -> PrepareResponse {
 }
 
 /// The options of a runtime type that the CRI does not know: a text in TOML.
-fn options(shim: &Shim, socket: &Path) -> Any {
+pub(crate) fn options(shim: &Shim, socket: &Path) -> Any {
     let body = format!("Root = {:?}\nAgentSocket = {socket:?}\n", shim.options.root);
     let mut value = vec![0x1a];
     let mut length = body.len();
@@ -253,7 +253,7 @@ async fn hostile_annotations_are_refused_by_name_before_the_agent_is_asked() {
 }
 
 /// A container that sees the machine's own programs, for a hook that needs bash.
-fn hooked(containerd: &Containerd, name: &str, command: &[&str]) -> Bundle {
+pub(crate) fn hooked(containerd: &Containerd, name: &str, command: &[&str]) -> Bundle {
     Bundle::empty(containerd, name, command).annotated(&pod("container")).changed(|spec| {
         for folder in ["/usr", "/lib", "/lib64", "/bin"] {
             if Path::new(folder).exists() {

@@ -11,5 +11,7 @@ mod containerd;
 
 mod environments;
 mod failures;
+mod interrupted;
 mod lifecycle;
 mod starting;
+mod upgraded;

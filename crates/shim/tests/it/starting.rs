@@ -78,15 +78,7 @@ async fn what_a_killed_shim_leaves_is_cleaned_up() {
     let shim = containerd.shim(&bundle).await;
     let pid = shim.create(&bundle).await.unwrap();
     shim.start(&bundle.id, "").await.unwrap();
-    let request = ConnectRequest::default();
-    let connected = shim
-        .task
-        .connect(crate::containerd::patience(), &request)
-        .await
-        .unwrap();
-    let shim_pid =
-        rustix::process::Pid::from_raw(i32::try_from(connected.shim_pid).unwrap()).unwrap();
-    rustix::process::kill_process(shim_pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(shim.pid().await, rustix::process::Signal::KILL).unwrap();
     let output = Containerd::run(&mut containerd.command(&bundle, "delete"), &[]);
     assert!(output.status.success(), "{output:?}");
     let deleted = DeleteResponse::parse_from_bytes(&output.stdout).unwrap();
