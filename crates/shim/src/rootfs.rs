@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use api::agent::PrepareResponse;
 use rustix::fs::{
-    FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, open, openat, openat2, symlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, chownat, fchmod, fchown, fstat, mkdirat, open,
+    openat, openat2, symlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
-use crate::spec::User;
+use crate::spec::{ROOT, User};
 
 const SWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n";
 const NOBODY: u32 = 65534;
@@ -32,8 +34,16 @@ pub(crate) struct SkeletonError {
 type Result<T> = std::result::Result<T, SkeletonError>;
 
 /// Lays out `/bin/sh`, `/usr/bin/env`, `/etc/passwd`, `/etc/group`, `/etc/nsswitch.conf`, `/root` and `/tmp`.
-pub(crate) fn lay_out(rootfs: &Path, plan: &PrepareResponse, user: User) -> Result<()> {
-    let root = Root::open(rootfs)?;
+///
+/// `user` is the container's, as it sees itself; `owner` is its root, as the host sees it: what is made here belongs to
+/// it, also where the container has a user namespace.
+pub(crate) fn lay_out(
+    rootfs: &Path,
+    plan: &PrepareResponse,
+    user: User,
+    owner: User,
+) -> Result<()> {
+    let root = Root::open(rootfs, owner)?;
     if !plan.shell.is_empty() {
         root.link("bin", "sh", &plan.shell)?;
     }
@@ -52,7 +62,7 @@ pub(crate) fn lay_out(rootfs: &Path, plan: &PrepareResponse, user: User) -> Resu
 /// Returns a user's home, as the OCI runtime finds it in the root filesystem.
 pub(crate) fn home(rootfs: &Path, uid: u32) -> String {
     const NOWHERE: &str = "/";
-    let users = Root::open(rootfs).and_then(|root| root.read("etc/passwd"));
+    let users = Root::open(rootfs, ROOT).and_then(|root| root.read("etc/passwd"));
     let users = users.unwrap_or_default();
     let home = users.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
@@ -82,13 +92,27 @@ fn group(user: User) -> String {
 }
 
 /// An open root filesystem.
-struct Root(OwnedFd);
+struct Root {
+    folder: OwnedFd,
+    /// Whose the things are that are made in it; nobody's in particular where it is the host's root.
+    owner: Option<(Uid, Gid)>,
+}
 
 impl Root {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path, owner: User) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open(path, flags, Mode::empty());
-        opened.map(Self).map_err(failed(path))
+        Ok(Self {
+            folder: opened.map_err(failed(path))?,
+            owner: (owner != ROOT).then(|| (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid))),
+        })
+    }
+
+    fn give(&self, to: impl AsFd) -> std::result::Result<(), Errno> {
+        match self.owner {
+            Some((uid, gid)) => fchown(to, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
     }
 
     /// Opens a folder, making it and those above it where they are missing.
@@ -97,7 +121,7 @@ impl Root {
         let mut reached = String::new();
         let mut current: Option<OwnedFd> = None;
         for part in path.split('/') {
-            let parent = current.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
+            let parent = current.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
             made = match mkdirat(parent, part, Mode::from(0o755)) {
                 Ok(()) => true,
                 Err(Errno::EXIST) => false,
@@ -109,8 +133,12 @@ impl Root {
             reached.push_str(part);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            let opened = openat2(&self.0, &reached, flags, Mode::empty(), resolve);
-            current = Some(opened.map_err(failed(path))?);
+            let opened = openat2(&self.folder, &reached, flags, Mode::empty(), resolve);
+            let opened = opened.map_err(failed(path))?;
+            if made {
+                self.give(&opened).map_err(failed(path))?;
+            }
+            current = Some(opened);
         }
         let folder = current.ok_or_else(|| failed(path)(Errno::INVAL))?;
         Ok((folder, made))
@@ -121,7 +149,8 @@ impl Root {
         // what is there is looked at first, and only a regular file is opened.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let found = openat2(&self.0, path, flags, Mode::empty(), resolve).map_err(failed(path))?;
+        let found = openat2(&self.folder, path, flags, Mode::empty(), resolve);
+        let found = found.map_err(failed(path))?;
         let kind = FileType::from_raw_mode(fstat(&found).map_err(failed(path))?.st_mode);
         if kind != FileType::RegularFile {
             return Err(failed(path)(Errno::INVAL));
@@ -148,10 +177,15 @@ impl Root {
 
     fn link(&self, folder: &str, name: &str, target: &str) -> Result<()> {
         let (parent, _) = self.folder(folder)?;
-        match symlinkat(target, parent, name) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(failed(format!("{folder}/{name}"))(error)),
-        }
+        let made = match (symlinkat(target, &parent, name), self.owner) {
+            (Ok(()), Some((uid, gid))) => {
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                chownat(&parent, name, Some(uid), Some(gid), flags)
+            }
+            (Ok(()) | Err(Errno::EXIST), _) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+        made.map_err(failed(format!("{folder}/{name}")))
     }
 
     fn file(&self, folder: &str, name: &str, text: &str) -> Result<()> {
@@ -164,6 +198,9 @@ impl Root {
             Err(Errno::EXIST) => return Ok(()),
             Err(error) => return Err(failed(error)),
         };
+        if let Err(error) = self.give(&file) {
+            return Err(failed(error));
+        }
         let mut file = std::io::BufWriter::new(fs_err::File::from_parts(file.into(), name));
         let written = file.write_all(text.as_bytes()).and_then(|()| file.flush());
         written.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
@@ -198,7 +235,7 @@ mod tests {
             uid: 1000,
             gid: 2000,
         };
-        lay_out(root.path(), &plan(), user).unwrap();
+        lay_out(root.path(), &plan(), user, ROOT).unwrap();
         let at = |path: &str| root.path().join(path);
         assert_eq!(
             fs::read_link(at("bin/sh")).unwrap(),
@@ -224,7 +261,7 @@ mod tests {
         assert_eq!(home(root.path(), 1000), "/");
         assert_eq!(home(root.path(), 7), "/", "a user that is not listed");
         // A container that starts again finds it all there.
-        lay_out(root.path(), &plan(), user).unwrap();
+        lay_out(root.path(), &plan(), user, ROOT).unwrap();
     }
 
     #[test]
@@ -232,7 +269,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/passwd"), "own").unwrap();
-        lay_out(root.path(), &plan(), User { uid: 0, gid: 0 }).unwrap();
+        lay_out(root.path(), &plan(), ROOT, ROOT).unwrap();
         assert_eq!(
             fs::read_to_string(root.path().join("etc/passwd")).unwrap(),
             "own"
@@ -246,7 +283,7 @@ mod tests {
         symlink(outside.path(), root.path().join("etc")).unwrap();
         symlink("../../../../../../..", root.path().join("bin")).unwrap();
         // The link's target does not exist inside of the root, so this fails or stays inside; never outside.
-        lay_out(root.path(), &plan(), User { uid: 0, gid: 0 }).ok();
+        lay_out(root.path(), &plan(), ROOT, ROOT).ok();
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
         let shell = fs::symlink_metadata(root.path().join("sh"));
         assert!(
@@ -260,7 +297,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("usr/bin")).unwrap();
         symlink("usr/bin", root.path().join("bin")).unwrap();
-        lay_out(root.path(), &plan(), User { uid: 0, gid: 0 }).unwrap();
+        lay_out(root.path(), &plan(), ROOT, ROOT).unwrap();
         assert!(fs::symlink_metadata(root.path().join("usr/bin/sh")).is_ok());
     }
 
@@ -271,7 +308,7 @@ mod tests {
         let path = root.path().join("etc/passwd");
         let file_type = FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &path, file_type, Mode::from(0o644), 0).unwrap();
-        let error = Root::open(root.path())
+        let error = Root::open(root.path(), ROOT)
             .unwrap()
             .read("etc/passwd")
             .unwrap_err();

@@ -86,9 +86,11 @@ pub(crate) fn user(spec: &Value) -> User {
     }
 }
 
-/// Returns the user's numbers on the host, where the container has a user namespace.
-pub(crate) fn host_user(spec: &Value) -> User {
-    let inside = user(spec);
+/// Root, wherever it is.
+pub(crate) const ROOT: User = User { uid: 0, gid: 0 };
+
+/// Returns a user's numbers on the host, where the container has a user namespace.
+pub(crate) fn on_host(spec: &Value, inside: User) -> User {
     let map = |name: &str, id: u32| {
         let mappings = spec.pointer(name).and_then(Value::as_array);
         let mapped = mappings.into_iter().flatten().find_map(|mapping| {

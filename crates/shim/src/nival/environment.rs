@@ -109,14 +109,15 @@ pub(crate) async fn prepare_container(
         return Err(SpecError::NoShell { pin }.into());
     }
     let hook = if has_hook {
-        let user = spec::host_user(spec);
+        let user = spec::on_host(spec, spec::user(spec));
         Some(hook::lay_out(bundle, &plan.hook, &plan.shell, user)?)
     } else {
         None
     };
     let user = spec::user(spec);
     if wish.placeholder {
-        rootfs::lay_out(rootfs, &plan, user)?;
+        let owner = spec::on_host(spec, spec::ROOT);
+        rootfs::lay_out(rootfs, &plan, user, owner)?;
     }
     let home = rootfs::home(rootfs, user.uid);
     spec::apply(spec, &plan, hook.as_ref(), &home)?;

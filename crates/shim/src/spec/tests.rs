@@ -187,12 +187,12 @@ fn a_specification_without_lists_gets_them_and_one_without_process_is_refused() 
 #[test]
 fn users_are_mapped_where_the_container_has_a_user_namespace() {
     let mut spec = container();
-    assert_eq!(host_user(&spec), User { uid: 1000, gid: 7 });
+    assert_eq!(on_host(&spec, user(&spec)), User { uid: 1000, gid: 7 });
     let mapping = json!([{"containerID": 0, "hostID": 65536, "size": 65536}]);
     spec["linux"]["uidMappings"] = mapping.clone();
     spec["linux"]["gidMappings"] = mapping;
     assert_eq!(
-        host_user(&spec),
+        on_host(&spec, user(&spec)),
         User {
             uid: 66536,
             gid: 65543

@@ -15,3 +15,4 @@ mod interrupted;
 mod lifecycle;
 mod starting;
 mod upgraded;
+mod user_namespaces;
