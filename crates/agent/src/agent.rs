@@ -29,6 +29,8 @@ use crate::settings::Settings;
 
 /// The longest that a caller may wait: beyond it every client has given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// How long the hub is asked even for a caller that does not wait: a healthy one answers within milliseconds.
+const SHORTEST_QUESTION: Duration = Duration::from_secs(1);
 
 /// The variable in a container that says which generation it runs.
 const PIN_VARIABLE: &str = "NIVAL_ENVIRONMENT";
@@ -107,14 +109,23 @@ impl Agent {
             holds: Vec::new(),
         };
         self.hub.check_is_meant(&wanted.reference)?;
-        let access = self
-            .check_policy(&lease.namespace, &wanted.reference.environment)
-            .await?;
-        let ready = self.resolve(&wanted, &system, &access, &lease).await?;
+        let wait = Duration::from_millis(asked.wait_milliseconds).min(LONGEST_WAIT);
+        let questions = async {
+            let access = self
+                .check_policy(&lease.namespace, &wanted.reference.environment)
+                .await?;
+            let ready = self.resolve(&wanted, &system, &access, &lease).await?;
+            Ok::<_, AgentError>((access, ready))
+        };
+        let answers = tokio::time::timeout(wait.max(SHORTEST_QUESTION), questions).await;
+        let (access, ready) = answers.map_err(|_elapsed| AgentError::SilentHub {
+            what: wanted.reference.to_string(),
+            hub: self.hub.address().to_owned(),
+        })??;
         // From here until the lease is written, the collector keeps off.
         let _protection = self.store.protect(&ready.closure);
-        let wait = Duration::from_millis(asked.wait_milliseconds).min(LONGEST_WAIT);
-        self.have(&ready, &access, wait).await?;
+        let rest = wait.saturating_sub(begun.elapsed());
+        self.have(&ready, &access, rest).await?;
         let mount_source = self.present(&ready).await?;
         lease.holds.push(Hold {
             pin: ready.pin.clone(),

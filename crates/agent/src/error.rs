@@ -49,6 +49,10 @@ pub(crate) enum AgentError {
         source: Box<ClientError>,
     },
     #[error(
+        "the hub {hub} did not answer in time about {what}; look at the hub and the way to it, the pod is tried again"
+    )]
+    SilentHub { what: String, hub: String },
+    #[error(
         "cannot tell who may see {environment}: the hub cannot be asked and was never asked before"
     )]
     NeverAsked {
@@ -139,7 +143,7 @@ impl AgentError {
             | Self::Twofold { .. }
             | Self::ForeignPointer { .. } => Code::FAILED_PRECONDITION,
             Self::Hub { source, .. } | Self::NeverAsked { source, .. } => client_code(source),
-            Self::Fetching { .. } | Self::Stopping => Code::UNAVAILABLE,
+            Self::Fetching { .. } | Self::SilentHub { .. } | Self::Stopping => Code::UNAVAILABLE,
             Self::Fetch { source, .. } => fetch_code(source),
             Self::Present { .. }
             | Self::Store(_)

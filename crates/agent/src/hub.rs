@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::hub::environment::Visibility;
@@ -30,7 +30,25 @@ pub(crate) struct Hub {
     credentials: BTreeMap<String, PathBuf>,
     substituters: Vec<Substituter>,
     notes: Notes,
-    visible: Mutex<BTreeMap<EnvironmentName, (Instant, bool)>>,
+    visible: Mutex<Visible>,
+}
+
+/// Fresh answers on whether everybody may see an environment.
+#[derive(Debug, Default)]
+struct Visible(BTreeMap<EnvironmentName, (Instant, bool)>);
+
+impl Visible {
+    fn get(&self, environment: &EnvironmentName, now: Instant) -> Option<bool> {
+        let (when, public) = self.0.get(environment)?;
+        (now.duration_since(*when) < FRESH).then_some(*public)
+    }
+
+    fn put(&mut self, environment: EnvironmentName, public: bool, now: Instant) {
+        // Tenants choose the names that are asked about: what is no longer fresh makes room.
+        self.0
+            .retain(|_, (when, _)| now.duration_since(*when) < FRESH);
+        self.0.insert(environment, (now, public));
+    }
 }
 
 /// Who may see an environment, as the hub said last. Written to disk: fields may be added, never changed.
@@ -85,9 +103,7 @@ impl Hub {
         &self,
         environment: &EnvironmentName,
     ) -> Result<bool, AgentError> {
-        if let Some((when, public)) = self.remembered(environment)
-            && when.elapsed() < FRESH
-        {
+        if let Some(public) = self.visible().get(environment, Instant::now()) {
             return Ok(public);
         }
         let name = Digest::of(environment.to_string().as_bytes()).hex();
@@ -133,8 +149,8 @@ impl Hub {
             }
             (None, None) => unreachable!("without an older answer there is no deadline"),
         };
-        let mut visible = self.visible.lock().unwrap_or_else(PoisonError::into_inner);
-        visible.insert(environment.clone(), (Instant::now(), public));
+        self.visible()
+            .put(environment.clone(), public, Instant::now());
         Ok(public)
     }
 
@@ -178,12 +194,8 @@ impl Hub {
         Ok(sources)
     }
 
-    fn remembered(&self, environment: &EnvironmentName) -> Option<(Instant, bool)> {
-        self.visible
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(environment)
-            .copied()
+    fn visible(&self) -> MutexGuard<'_, Visible> {
+        self.visible.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self, credential: Option<&str>) -> Result<HubClient, AgentError> {
@@ -219,5 +231,25 @@ impl Hub {
                 source: Box::new(source),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_are_no_longer_fresh_are_forgotten() {
+        let (mut visible, begun) = (Visible::default(), Instant::now());
+        let name = |number: u32| format!("demo/app{number}").parse().unwrap();
+        for number in 0..100 {
+            visible.put(name(number), true, begun);
+        }
+        assert_eq!(visible.get(&name(7), begun), Some(true));
+        let later = begun + FRESH;
+        assert_eq!(visible.get(&name(7), later), None);
+        visible.put(name(100), false, later);
+        assert_eq!(visible.0.len(), 1);
+        assert_eq!(visible.get(&name(100), later), Some(false));
     }
 }

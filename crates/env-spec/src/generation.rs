@@ -127,7 +127,9 @@ pub enum GenerationError {
         wanted: String,
     },
     /// It does not exist for this machine.
-    #[error("{generation} has nothing for system {system} (it has: {available})")]
+    #[error(
+        "{generation} has nothing for system {system} (it has: {available}): lock and push it for that system too, or let the pod run on other nodes"
+    )]
     NoSystem {
         /// The generation.
         generation: String,

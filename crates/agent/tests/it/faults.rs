@@ -99,6 +99,25 @@ async fn past_the_wait_the_state_is_told_and_the_fetch_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_does_not_answer_is_told_within_the_wait() {
+    testkit::require!(root);
+    let scene = Scene::start().await;
+    scene.hub.push("demo/app", &packages());
+    scene.hub.contents().silent = true;
+    let mut request = scene.request("web", "demo/app");
+    request.wait_milliseconds = 1_500;
+    let (code, message) = scene.prepare(&request).await.unwrap_err();
+    assert_eq!(code, Code::UNAVAILABLE);
+    let wanted = format!(
+        "the hub http://{} did not answer in time about demo/app; ",
+        scene.hub.address
+    );
+    assert!(message.starts_with(&wanted), "{message}");
+    scene.hub.contents().silent = false;
+    scene.start_in_web("demo/app").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn twenty_pods_at_once_fetch_once() {
     testkit::require!(root);
     let scene = Scene::start().await;

@@ -30,6 +30,8 @@ pub(crate) struct Contents {
     files: BTreeMap<String, Bytes>,
     /// Pause after each piece of a NAR.
     pub(crate) slow: Option<Duration>,
+    /// Takes questions about live pointers and never answers them.
+    pub(crate) silent: bool,
     /// How many NAR requests are cut off in the middle from now on.
     pub(crate) truncate: u32,
     /// How many requests of any kind get a 500 from now on.
@@ -400,6 +402,9 @@ async fn live(
     Path((owner, name)): Path<(String, String)>,
 ) -> Response {
     let name = format!("{owner}/{name}");
+    if shared.lock().unwrap().silent {
+        return std::future::pending().await;
+    }
     with_entry(&shared, &headers, &name, format!("live {name}"), |entry| {
         entry.live.clone().map(|live| Json(live).into_response())
     })

@@ -126,7 +126,9 @@ async fn what_does_not_exist_is_named() {
     let (code, message) = scene.prepare(&request).await.unwrap_err();
     assert_eq!(code, Code::FAILED_PRECONDITION);
     assert!(
-        message.contains("demo/app:1 has nothing for system aarch64-linux (it has: x86_64-linux)"),
+        message.contains(
+            "demo/app:1 has nothing for system aarch64-linux (it has: x86_64-linux): lock and push"
+        ),
         "{message}"
     );
 }
