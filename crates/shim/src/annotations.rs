@@ -29,6 +29,8 @@ const PLACEHOLDER: &str = "nival.dev/placeholder";
 const LONGEST_VALUE: usize = 1024;
 /// More containers than any pod has.
 const MOST_ANNOTATIONS: usize = 256;
+/// How many containers an error may name.
+const MOST_NAMES: usize = 8;
 /// How much of a hostile text an error may repeat.
 const SHOWN: usize = 60;
 
@@ -75,9 +77,14 @@ pub(crate) enum AnnotationError {
         reference: String,
     },
     #[error(
-        "container {container} has the placeholder image but no environment: annotate the pod with {ENVIRONMENT}, or the container with {ENVIRONMENT_OF}{container}"
+        "container {container} has the placeholder image but no environment{}: annotate the pod with {ENVIRONMENT}, or the container with {ENVIRONMENT_OF}{container}",
+        said(others)
     )]
-    NoEnvironment { container: String },
+    NoEnvironment {
+        container: String,
+        /// The containers that annotations do name.
+        others: Vec<String>,
+    },
 }
 
 /// Who runs, in containerd's own words.
@@ -153,22 +160,24 @@ pub(crate) fn wishes_of_pod(annotations: &Annotations) -> Result<Vec<Wish>, Anno
     if let Some(wish) = wish(annotations, ENVIRONMENT, GENERATION, PINNED_FROM)? {
         add(wish);
     }
-    // A container may have a pin of its own for the environment that the pod names.
-    let mut containers: Vec<&str> = annotations
-        .keys()
-        .filter_map(|name| {
-            name.strip_prefix(ENVIRONMENT_OF)
-                .or_else(|| name.strip_prefix(GENERATION_OF))
-        })
-        .collect();
-    containers.sort_unstable();
-    containers.dedup();
-    for container in containers {
+    for container in named_containers(annotations) {
         if let Some(wish) = named_wish(annotations, container, true)?.flatten() {
             add(wish);
         }
     }
     Ok(wishes)
+}
+
+/// Returns the containers that annotations name. One may have a pin of its own for the environment that the pod names.
+fn named_containers(annotations: &Annotations) -> Vec<&str> {
+    let names = annotations.keys().filter_map(|name| {
+        name.strip_prefix(ENVIRONMENT_OF)
+            .or_else(|| name.strip_prefix(GENERATION_OF))
+    });
+    let mut containers: Vec<&str> = names.collect();
+    containers.sort_unstable();
+    containers.dedup();
+    containers
 }
 
 /// Returns the environment that a container of the pod runs in, if any.
@@ -185,6 +194,10 @@ pub(crate) fn wish_of_container(
         None if placeholder => wish(annotations, ENVIRONMENT, GENERATION, PINNED_FROM)?
             .ok_or_else(|| AnnotationError::NoEnvironment {
                 container: shown(container),
+                others: named_containers(annotations)
+                    .into_iter()
+                    .map(shown)
+                    .collect(),
             })?,
         None => return Ok(None),
     };
@@ -353,6 +366,22 @@ fn is_placeholder(image: &str) -> bool {
     image
         .strip_prefix(PLACEHOLDER)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(':') && !rest.contains('/'))
+}
+
+/// Names the containers that annotations name, as far as they fit into a message.
+fn said(containers: &[String]) -> String {
+    if containers.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        " (annotations name: {}",
+        containers[..containers.len().min(MOST_NAMES)].join(", ")
+    );
+    if containers.len() > MOST_NAMES {
+        text.push_str(&format!(" and {} more", containers.len() - MOST_NAMES));
+    }
+    text.push(')');
+    text
 }
 
 fn shown(text: &str) -> String {

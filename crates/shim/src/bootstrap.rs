@@ -20,6 +20,8 @@ use crate::{cgroup, spec};
 const LARGEST_INPUT: u64 = 10 << 20;
 const ADDRESS: &str = "TTRPC_ADDRESS";
 const TASK_API: i32 = 3;
+/// Where the bundle says how to reach its shim.
+pub(crate) const ADDRESS_FILE: &str = "address";
 
 /// How containerd asks, and so how it wants the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub(crate) fn start(flags: &Flags) -> io::Result<()> {
     if UnixStream::connect(path).is_err() {
         launch(&request.options, path, &bundle)?;
     }
-    fs::write(bundle.join("address"), &address)?;
+    fs::write(bundle.join(ADDRESS_FILE), &address)?;
     let answer = match request.dialect {
         Dialect::Plain => address.into_bytes(),
         Dialect::Message => BootstrapResult {

@@ -1,6 +1,7 @@
 //! `delete`: cleans up after a shim that is gone, or a container that it could not make.
 
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,6 +11,7 @@ use fs_err as fs;
 use protobuf::Message as _;
 use protobuf::well_known_types::timestamp::Timestamp;
 
+use crate::bootstrap;
 use crate::container::unmount_all;
 use crate::options::RuntimeOptions;
 use crate::runtime;
@@ -30,6 +32,7 @@ pub(crate) fn delete(flags: &Flags) -> io::Result<()> {
     // `--force` makes no fault of a container that the runtime does not know. A runtime that is missing has made none.
     let outcome = runtime::run_once(&options, &flags.namespace, &arguments);
     unmount_all(&bundle.join("rootfs"));
+    remove_socket(&bundle);
     if let Err(error) = outcome
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -50,6 +53,20 @@ pub(crate) fn delete(flags: &Flags) -> io::Result<()> {
         ..DeleteResponse::default()
     };
     io::stdout().write_all(&response.write_to_bytes()?)
+}
+
+/// Removes the socket of the container's shim, unless somebody still listens on it.
+fn remove_socket(bundle: &Path) {
+    let address = fs::read_to_string(bundle.join(bootstrap::ADDRESS_FILE)).unwrap_or_default();
+    let Some(path) = address.strip_prefix("unix://") else {
+        return;
+    };
+    let is_dead = UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_dead {
+        // Another container's deletion may have been quicker.
+        fs::remove_file(path).ok();
+    }
 }
 
 fn read_pid(bundle: &Path) -> u32 {

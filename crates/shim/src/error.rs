@@ -62,6 +62,10 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "the container's specification has {length} bytes, and at most 16 MiB are read: shorten its annotations, variables or arguments"
+    )]
+    LargeSpec { length: u64 },
     #[error("{} is no OCI specification", path.display())]
     Json {
         path: PathBuf,
@@ -116,7 +120,10 @@ impl Error {
             Self::ShuttingDown => Code::UNAVAILABLE,
             Self::Abandoned { .. } => Code::DEADLINE_EXCEEDED,
             Self::Unsupported { .. } => Code::UNIMPLEMENTED,
-            Self::Request { .. } | Self::Annotation(_) | Self::Options(_) => Code::INVALID_ARGUMENT,
+            Self::Request { .. }
+            | Self::LargeSpec { .. }
+            | Self::Annotation(_)
+            | Self::Options(_) => Code::INVALID_ARGUMENT,
             Self::Agent(error) => error.code(),
             Self::Bug { .. }
             | Self::Runtime { .. }
@@ -135,8 +142,28 @@ impl Error {
 
 impl From<Error> for ttrpc::Error {
     fn from(error: Error) -> Self {
-        Self::RpcStatus(ttrpc::get_status(error.code(), one_line(&error)))
+        let mut text = one_line(&error);
+        if is_full(&error) {
+            text.push_str("; free space there, then it is tried again");
+        }
+        Self::RpcStatus(ttrpc::get_status(error.code(), text))
     }
+}
+
+/// Tells whether a full disk is the cause.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let cause = error.downcast_ref::<std::io::Error>();
+        let number = error.downcast_ref::<rustix::io::Errno>();
+        if cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::StorageFull)
+            || number == Some(&rustix::io::Errno::NOSPC)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Returns an error and its causes as one line: the kubelet shows it in an event, where a line break ends the story.

@@ -20,8 +20,9 @@ use crate::error::{Error, Result, one_line};
 use crate::server::Shim;
 use crate::task;
 
-/// What is kept of the caller's patience for its answer to arrive.
+/// What is kept of the caller's patience at most, and of a short one, for its answer to arrive.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+const ANSWER_PART: u32 = 3;
 
 /// The task service, in whichever version containerd speaks.
 pub(crate) struct Service(pub(crate) Arc<Shim>);
@@ -42,7 +43,7 @@ fn patience(context: &TtrpcContext) -> Option<Duration> {
         .ok()
         .filter(|time| *time > 0)?;
     let time = Duration::from_nanos(nanoseconds);
-    Some(time.checked_sub(ANSWER_MARGIN).unwrap_or(time / 2))
+    Some(time - ANSWER_MARGIN.min(time / ANSWER_PART))
 }
 
 /// Runs a verb in a task of its own. The server drops what it waits for at the caller's deadline, and when the

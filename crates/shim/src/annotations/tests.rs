@@ -159,6 +159,30 @@ fn the_placeholder_without_an_environment_says_what_to_do() {
 }
 
 #[test]
+fn a_container_that_no_annotation_names_hears_which_ones_they_do_name() {
+    let error = |names: &[&str]| {
+        let pairs: Vec<String> = names
+            .iter()
+            .map(|name| format!("environment.nival.dev/{name}"))
+            .collect();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|name| (name.as_str(), "a/b")).collect();
+        let refused = wish_of_container(&annotations(&pairs), &container("app", EMPTY));
+        refused.unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(&["web", "ap"]),
+        "container app has the placeholder image but no environment (annotations name: ap, web): annotate the pod with nival.dev/environment, or the container with environment.nival.dev/app"
+    );
+    let many: Vec<String> = (0..200).map(|number| format!("c{number:060}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let text = error(&many);
+    assert!(
+        text.contains(" and 192 more)") && text.len() < 1000,
+        "{text}"
+    );
+}
+
+#[test]
 fn who_runs_is_what_containerd_says() {
     let annotations = annotations(&[
         ("io.kubernetes.cri.container-type", "container"),

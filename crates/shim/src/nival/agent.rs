@@ -10,8 +10,10 @@ use ttrpc::Code;
 
 use crate::error::flatten;
 
-/// What the agent may take beyond the wait that it was given.
-const MARGIN: Duration = Duration::from_secs(5);
+/// What the agent may take at most beyond the wait that it was given, and that part of a short wait. Together with it,
+/// the wait stays below what containerd gives.
+const MARGIN: Duration = Duration::from_secs(2);
+const PART: u32 = 4;
 /// Giving a lease back is a courtesy, which must not hold up the end of a container.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,8 +91,10 @@ impl Agent {
         request: &PrepareRequest,
     ) -> Result<PrepareResponse, AgentError> {
         let client = self.connect().await?;
-        let wait = Duration::from_millis(request.wait_milliseconds) + MARGIN;
-        let context = ttrpc::context::with_duration(wait);
+        let wait = Duration::from_millis(request.wait_milliseconds);
+        let wait = wait + MARGIN.min(wait / PART);
+        // The connection's own deadline would speak of nothing but time, and so comes later.
+        let context = ttrpc::context::with_duration(wait + MARGIN);
         let reference = || request.reference.clone();
         let silent = || AgentError::Silent {
             reference: reference(),

@@ -359,9 +359,7 @@ pub(super) fn read_pid(path: &Path) -> Result<i32> {
 fn read_spec(path: &Path) -> Result<Value> {
     let length = fs::metadata(path).map_err(Error::path("read", path))?.len();
     if length > LARGEST_CONFIG {
-        return Err(Error::path("read", path)(
-            std::io::ErrorKind::FileTooLarge.into(),
-        ));
+        return Err(Error::LargeSpec { length });
     }
     let bytes = fs::read(path).map_err(Error::path("read", path))?;
     serde_json::from_slice(&bytes).map_err(|source| Error::Json {

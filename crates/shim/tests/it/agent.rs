@@ -31,7 +31,7 @@ pub(crate) struct Asked {
 pub(crate) struct TestAgent {
     pub(crate) socket: PathBuf,
     asked: Arc<Mutex<Asked>>,
-    _server: Server,
+    server: Server,
 }
 
 struct Service {
@@ -105,8 +105,19 @@ impl TestAgent {
         Self {
             socket,
             asked,
-            _server: server,
+            server,
         }
+    }
+
+    /// Breaks all connections, as the end of the agent does.
+    pub(crate) async fn die(&mut self) {
+        self.server.shutdown().await.unwrap();
+        fs_err::remove_file(&self.socket).ok();
+    }
+
+    /// What it was asked, for who watches while something else is done to it.
+    pub(crate) fn asked_for(&self) -> Arc<Mutex<Asked>> {
+        self.asked.clone()
     }
 
     pub(crate) fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {

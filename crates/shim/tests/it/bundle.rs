@@ -35,7 +35,7 @@ impl Bundle {
 
     /// A container with an empty root filesystem.
     pub(crate) fn empty(containerd: &Containerd, name: &str, command: &[&str]) -> Self {
-        let id = format!("{name}-{}", std::process::id());
+        let id = format!("{name}-{}", containerd.tag());
         let path = containerd.path(&format!("bundle-{name}"));
         let pipes = containerd.path(&format!("pipes-{name}"));
         for folder in [&path, &path.join("rootfs"), &pipes] {
@@ -66,7 +66,7 @@ impl Bundle {
         };
         bundle.make_pipe("stdout");
         bundle.make_pipe("stderr");
-        mkfifoat(CWD, bundle.path.join("log"), Mode::from(0o600)).unwrap();
+        bundle.make_log();
         bundle.save();
         bundle
     }
@@ -90,6 +90,11 @@ impl Bundle {
         // The pipe of the shim's log has a reader, as with containerd.
         let text = serde_json::to_vec(&self.spec).unwrap();
         fs::write(self.path.join("config.json"), text).unwrap();
+    }
+
+    /// The pipe that containerd reads the shim's log from.
+    pub(crate) fn make_log(&self) {
+        mkfifoat(CWD, self.path.join("log"), Mode::from(0o600)).unwrap();
     }
 
     pub(crate) fn make_pipe(&self, name: &str) {
@@ -118,6 +123,12 @@ impl Bundle {
             file: file.unwrap(),
             text: String::new(),
         }
+    }
+
+    /// Opens a pipe for writing, once somebody reads it.
+    pub(crate) fn writer(&self, name: &str) -> fs::File {
+        let path = self.pipes.join(name);
+        fs::OpenOptions::new().write(true).open(path).unwrap()
     }
 
     /// Keeps the pipe of the shim's log open, as containerd does.

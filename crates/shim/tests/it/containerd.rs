@@ -14,7 +14,7 @@ use containerd_shim::api::{
 };
 use containerd_shim::protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim::protos::shim::events::ForwardRequest;
-use containerd_shim::protos::shim_async::{Client, Events, TaskClient, create_events};
+use containerd_shim::protos::shim_async::{Client, Events, create_events};
 use fs_err as fs;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
@@ -23,6 +23,7 @@ use ttrpc::r#async::{Server, TtrpcContext};
 use ttrpc::context::{Context, with_duration};
 
 use crate::bundle::Bundle;
+use crate::task::Task;
 
 pub(crate) const NAMESPACE: &str = "nival-test";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -32,8 +33,18 @@ pub(crate) struct Containerd {
     pub(crate) folder: tempfile::TempDir,
     /// The shim that is started; the one under test unless a test puts another in its place.
     pub(crate) program: PathBuf,
+    dialect: Dialect,
     events: Arc<Mutex<Vec<String>>>,
-    _server: Server,
+    server: Server,
+}
+
+/// How containerd starts shims and calls their task service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// 1.7 and 2.0 to 2.2: a plain address, task service 2.
+    Plain,
+    /// 2.3 and later: a message, task service 3.
+    Message,
 }
 
 struct EventLog(Arc<Mutex<Vec<String>>>);
@@ -49,6 +60,10 @@ impl Events for EventLog {
 
 impl Containerd {
     pub(crate) async fn start() -> Self {
+        Self::speaking(Dialect::Message).await
+    }
+
+    pub(crate) async fn speaking(dialect: Dialect) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("nival-shim-test-")
             .tempdir()
@@ -67,8 +82,9 @@ impl Containerd {
         Self {
             folder,
             program: env!("CARGO_BIN_EXE_containerd-shim-nival-v2").into(),
+            dialect,
             events,
-            _server: server,
+            server,
         }
     }
 
@@ -102,8 +118,25 @@ impl Containerd {
         child.wait_with_output().unwrap()
     }
 
-    /// Starts a shim as containerd 2.3 and later do.
+    /// Starts a shim, or finds the one of the pod.
     pub(crate) async fn shim(&self, bundle: &Bundle) -> Shim {
+        let (address, service) = match self.dialect {
+            Dialect::Message => (self.message(bundle), "containerd.task.v3.Task"),
+            Dialect::Plain => (self.plain(bundle), "containerd.task.v2.Task"),
+        };
+        Shim::connect(&address, service, self.path("runc")).await
+    }
+
+    fn plain(&self, bundle: &Bundle) -> String {
+        let mut command = self.command(bundle, "start");
+        command.env("TTRPC_ADDRESS", self.path("events.sock"));
+        let input = options_any(&Options::default()).write_to_bytes().unwrap();
+        let output = Self::run(&mut command, &input);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn message(&self, bundle: &Bundle) -> String {
         let parameters = BootstrapParams {
             instance_id: bundle.id.clone(),
             namespace: NAMESPACE.into(),
@@ -117,7 +150,68 @@ impl Containerd {
         assert!(output.status.success(), "{output:?}");
         let result = BootstrapResult::parse_from_bytes(&output.stdout).unwrap();
         assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
-        Shim::connect(&result.address, self.path("runc")).await
+        result.address
+    }
+
+    /// Part of the name of each container here, and of no other.
+    pub(crate) fn tag(&self) -> String {
+        let name = self.folder.path().file_name().unwrap().to_str().unwrap();
+        name.rsplit('-').next().unwrap().to_owned()
+    }
+
+    /// Waits until nothing is left of the shims and containers that were here.
+    pub(crate) async fn expect_nothing_left(&self) {
+        until("all that was here to be gone", || self.left().is_empty()).await;
+    }
+
+    /// Returns what is left of shims and containers.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for (pid, command) in self.processes() {
+            left.push(format!("process {pid:?} {command}"));
+        }
+        if self.mounts() > 0 {
+            left.push(format!("{} mounts", self.mounts()));
+        }
+        let tag = self.tag();
+        let mut folders = vec![self.path("runc").join(NAMESPACE), self.path("s")];
+        for controller in fs::read_dir("/sys/fs/cgroup").unwrap() {
+            folders.push(controller.unwrap().path().join("nival-test"));
+        }
+        folders.push("/sys/fs/cgroup/nival-test".into());
+        for folder in folders {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.starts_with(self.folder.path()) || path.to_str().unwrap().contains(&tag) {
+                    left.push(path.display().to_string());
+                }
+            }
+        }
+        left
+    }
+
+    /// Returns the shims.
+    fn processes(&self) -> Vec<(Pid, String)> {
+        let folder = self.folder.path().display().to_string();
+        let mut processes = Vec::new();
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let name = process.file_name().to_string_lossy().into_owned();
+            let Some(pid) = name.parse().ok().and_then(Pid::from_raw) else {
+                continue;
+            };
+            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).into_owned();
+            if command.contains("containerd-shim-nival-v2") && command.contains(&folder) {
+                processes.push((pid, command.replace('\0', " ")));
+            }
+        }
+        processes
+    }
+
+    /// Takes no more events.
+    pub(crate) async fn stop_taking_events(&mut self) {
+        self.server.shutdown().await.unwrap();
+        fs::remove_file(self.path("events.sock")).ok();
     }
 
     /// Counts what is mounted in the folder.
@@ -128,28 +222,24 @@ impl Containerd {
         points.filter(|point| point.starts_with(&folder)).count()
     }
 
+    /// Returns the topics of the events so far.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.events.lock().unwrap().clone()
+    }
+
     /// Waits until these events have come, in this order and with no others between.
     pub(crate) async fn expect_events(&self, wanted: &[&str]) {
-        let found = || self.events.lock().unwrap().clone();
-        until(&format!("{wanted:?}"), || found().len() >= wanted.len()).await;
-        assert_eq!(found(), wanted);
+        let enough = || self.events().len() >= wanted.len();
+        until(&format!("{wanted:?}"), enough).await;
+        assert_eq!(self.events(), wanted);
     }
 }
 
 impl Drop for Containerd {
     /// Ends what a test that failed has left.
     fn drop(&mut self) {
-        let folder = self.folder.path().display().to_string();
-        for process in fs::read_dir("/proc").unwrap().flatten() {
-            let name = process.file_name().to_string_lossy().into_owned();
-            let Some(pid) = name.parse().ok().and_then(Pid::from_raw) else {
-                continue;
-            };
-            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&command).into_owned();
-            if command.contains("containerd-shim-nival-v2") && command.contains(&folder) {
-                kill_process(pid, Signal::KILL).ok();
-            }
+        for (pid, _) in self.processes() {
+            kill_process(pid, Signal::KILL).ok();
         }
         let root = self.path("runc").join(NAMESPACE);
         for container in fs::read_dir(&root).into_iter().flatten().flatten() {
@@ -162,16 +252,16 @@ impl Drop for Containerd {
 
 /// A running shim.
 pub(crate) struct Shim {
-    pub(crate) task: TaskClient,
+    pub(crate) task: Task,
     pub(crate) address: String,
     pub(crate) options: Options,
 }
 
 impl Shim {
-    pub(crate) async fn connect(address: &str, root: PathBuf) -> Self {
+    pub(crate) async fn connect(address: &str, service: &'static str, root: PathBuf) -> Self {
         let client = Client::connect(address).await.unwrap();
         Self {
-            task: TaskClient::new(client),
+            task: Task::new(client, service),
             address: address.to_owned(),
             options: Options {
                 root: root.display().to_string(),
@@ -238,9 +328,30 @@ impl Shim {
         exec_id: &str,
         process: &serde_json::Value,
     ) -> Result<(), String> {
+        self.add(bundle, exec_id, process, false).await
+    }
+
+    pub(crate) async fn exec_on_terminal(
+        &self,
+        bundle: &Bundle,
+        exec_id: &str,
+        process: &serde_json::Value,
+    ) -> Result<(), String> {
+        self.add(bundle, exec_id, process, true).await
+    }
+
+    async fn add(
+        &self,
+        bundle: &Bundle,
+        exec_id: &str,
+        process: &serde_json::Value,
+        terminal: bool,
+    ) -> Result<(), String> {
         let request = ExecProcessRequest {
             id: bundle.id.clone(),
             exec_id: exec_id.into(),
+            terminal,
+            stdin: bundle.pipe(&format!("{exec_id}-stdin")),
             stdout: bundle.pipe(&format!("{exec_id}-stdout")),
             spec: Some(Any {
                 type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".into(),
@@ -313,14 +424,51 @@ impl Shim {
             .map_err(message)
     }
 
-    /// Asks the shim to end, and waits until its socket is gone.
+    /// Asks the shim to end, and waits until its socket is gone. No process that it has is dead and not waited for.
     pub(crate) async fn shut_down(&self) {
+        let pid = self.pid().await;
+        until("the shim to wait for its children", || !has_zombies(pid)).await;
         let request = ShutdownRequest::default();
         // The connection may close before the answer comes.
         self.task.shutdown(patience(), &request).await.ok();
         until("the shim to end", || !is_socket(self.socket())).await;
     }
 }
+
+fn has_zombies(parent: Pid) -> bool {
+    let status = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("status")).ok();
+    let parent = format!("\nPPid:\t{}\n", parent.as_raw_nonzero());
+    let all = fs::read_dir("/proc").unwrap().flatten().filter_map(status);
+    all.filter(|status| status.contains(&parent))
+        .any(|status| status.contains("\nState:\tZ"))
+}
+
+/// Makes two tests of each scenario, one for each way in which containerd speaks, and looks that nothing is left.
+macro_rules! in_both_dialects {
+    ($($scenario:ident)+) => {
+        $(mod $scenario {
+            use crate::containerd::{Containerd, Dialect};
+
+            async fn play(dialect: Dialect) {
+                testkit::require!(root, setup);
+                let containerd = Containerd::speaking(dialect).await;
+                Box::pin(super::$scenario(&containerd)).await;
+                containerd.expect_nothing_left().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn in_task_v2() {
+                play(Dialect::Plain).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn in_task_v3() {
+                play(Dialect::Message).await;
+            }
+        })+
+    };
+}
+pub(crate) use in_both_dialects;
 
 pub(crate) fn options_any(options: &Options) -> Any {
     Any {

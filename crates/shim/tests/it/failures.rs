@@ -2,16 +2,12 @@
 
 use containerd_shim::api::{CheckpointTaskRequest, Options};
 use fs_err as fs;
-use testkit::require;
 
 use crate::bundle::Bundle;
-use crate::containerd::{Containerd, message, options_any, patience, until};
+use crate::containerd::{Containerd, in_both_dialects, message, options_any, patience, until};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_is_missing_is_told_in_the_runtimes_words() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::empty(&containerd, "missing", &["/bin/nowhere"]);
+async fn a_command_that_is_missing_is_told_in_the_runtimes_words(containerd: &Containerd) {
+    let bundle = Bundle::empty(containerd, "missing", &["/bin/nowhere"]);
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let error = shim.create(&bundle).await.unwrap_err();
@@ -25,11 +21,8 @@ async fn a_command_that_is_missing_is_told_in_the_runtimes_words() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_runtime_is_named() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::new(&containerd, "no-runtime", "true");
+async fn a_missing_runtime_is_named(containerd: &Containerd) {
+    let bundle = Bundle::new(containerd, "no-runtime", "true");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let options = Options {
@@ -47,11 +40,10 @@ async fn a_missing_runtime_is_named() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_without_a_specification_is_refused_and_its_name_is_free_again() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let mut bundle = Bundle::new(&containerd, "no-spec", "exit 0");
+async fn a_bundle_without_a_specification_is_refused_and_its_name_is_free_again(
+    containerd: &Containerd,
+) {
+    let mut bundle = Bundle::new(containerd, "no-spec", "exit 0");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     fs::write(bundle.path.join("config.json"), "{").unwrap();
@@ -71,11 +63,8 @@ async fn a_bundle_without_a_specification_is_refused_and_its_name_is_free_again(
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_was_never_started_can_be_deleted() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::new(&containerd, "unstarted", "sleep 600");
+async fn a_container_that_was_never_started_can_be_deleted(containerd: &Containerd) {
+    let bundle = Bundle::new(containerd, "unstarted", "sleep 600");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let pid = shim.create(&bundle).await.unwrap();
@@ -88,11 +77,8 @@ async fn a_container_that_was_never_started_can_be_deleted() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn checkpoints_are_refused_in_plain_words() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::new(&containerd, "checkpoint", "true");
+async fn checkpoints_are_refused_in_plain_words(containerd: &Containerd) {
+    let bundle = Bundle::new(containerd, "checkpoint", "true");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let request = CheckpointTaskRequest {
@@ -107,4 +93,12 @@ async fn checkpoints_are_refused_in_plain_words() {
         .unwrap_err();
     assert!(error.starts_with("checkpoint is not supported"), "{error}");
     shim.shut_down().await;
+}
+
+in_both_dialects! {
+    a_command_that_is_missing_is_told_in_the_runtimes_words
+    a_missing_runtime_is_named
+    a_bundle_without_a_specification_is_refused_and_its_name_is_free_again
+    a_container_that_was_never_started_can_be_deleted
+    checkpoints_are_refused_in_plain_words
 }

@@ -1,19 +1,17 @@
 //! What happens to a verb when its caller no longer waits: it comes to its end, or is undone, as a whole.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use api::agent::PrepareResponse;
-use containerd_shim::api::{Options, Status};
+use containerd_shim::api::Status;
 use fs_err as fs;
 use serde_json::json;
-use testkit::require;
 
 use crate::agent::TestAgent;
 use crate::bundle::Bundle;
-use crate::containerd::{Containerd, NAMESPACE, Shim, options_any, until};
+use crate::containerd::{Containerd, NAMESPACE, in_both_dialects, options_any, until};
 use crate::environments::{hooked, options, plan, pod};
+use crate::runtime::Stub;
 
 /// Less than the gate stays shut.
 const SHORT: Duration = Duration::from_millis(500);
@@ -21,60 +19,18 @@ const SHORT: Duration = Duration::from_millis(500);
 /// How long a name may still be taken once everything else is gone.
 const SOON: Duration = Duration::from_secs(5);
 
-/// An OCI runtime that is runc, but waits before one verb until its gate opens.
-struct Slow {
-    program: PathBuf,
-    gate: PathBuf,
-    reached: PathBuf,
-}
-
-impl Slow {
-    fn new(containerd: &Containerd, verb: &str) -> Self {
-        let slow = Self {
-            program: containerd.path("slow-runc"),
-            gate: containerd.path("gate"),
-            reached: containerd.path("reached"),
-        };
-        let runc = testkit::setup::node_bin().join("runc");
-        let script = format!(
-            "#!/bin/sh\ncase \" $* \" in *' {verb} '*) : > {reached}; until [ -e {gate} ]; do sleep 0.05; done;; esac\nexec {runc} \"$@\"\n",
-            reached = slow.reached.display(),
-            gate = slow.gate.display(),
-            runc = runc.display()
-        );
-        fs::write(&slow.program, script).unwrap();
-        fs::set_permissions(&slow.program, PermissionsExt::from_mode(0o755)).unwrap();
-        slow
-    }
-
-    fn options(&self, shim: &Shim) -> Options {
-        Options {
-            binary_name: self.program.display().to_string(),
-            ..shim.options.clone()
-        }
-    }
-
-    async fn is_reached(&self) {
-        until("the runtime to be called", || self.reached.exists()).await;
-    }
-
-    fn open(&self) {
-        fs::write(&self.gate, "").unwrap();
-    }
-}
-
 /// Tells whether the shim's server, or the client itself, has ended a call at its deadline.
 fn ran_out(error: &str) -> bool {
     error == "timeout" || error.contains("deadline")
 }
 
-fn containers(containerd: &Containerd) -> usize {
+pub(crate) fn containers(containerd: &Containerd) -> usize {
     let root = containerd.path("runc").join(NAMESPACE);
     fs::read_dir(root).map_or(0, Iterator::count)
 }
 
 /// A bundle whose root filesystem has to be mounted.
-fn mounted(mut bundle: Bundle) -> Bundle {
+pub(crate) fn mounted(mut bundle: Bundle) -> Bundle {
     let lower = bundle.path.with_extension("lower");
     fs::rename(bundle.path.join("rootfs"), &lower).unwrap();
     fs::create_dir(bundle.path.join("rootfs")).unwrap();
@@ -88,52 +44,78 @@ fn mounted(mut bundle: Bundle) -> Bundle {
     bundle
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_creation_that_nobody_waits_for_is_undone_whenever_the_runtime_ends() {
-    require!(root, setup);
-    for opens in [true, false] {
-        let containerd = Containerd::start().await;
-        let slow = Slow::new(&containerd, "create");
-        let bundle = mounted(Bundle::new(&containerd, "left", "sleep 600"));
-        let _log = bundle.log();
-        let shim = containerd.shim(&bundle).await;
-        let options = options_any(&slow.options(&shim));
-        let error = shim
-            .create_within(SHORT, &bundle, options)
-            .await
-            .unwrap_err();
-        assert!(ran_out(&error), "{error}");
-        slow.is_reached().await;
-        assert_eq!(containerd.mounts(), 1);
-        if opens {
-            slow.open();
-        }
-        until("the creation to be undone", || {
-            containerd.mounts() + containers(&containerd) == 0
-        })
-        .await;
-        // Its name is free again, and nothing of the first attempt stands in the way.
+/// The runtime ends soon, or never.
+async fn is_undone(containerd: &Containerd, opens: bool) {
+    let slow = Stub::slow(containerd, "create");
+    let bundle = mounted(Bundle::new(containerd, "left", "sleep 600"));
+    let _log = bundle.log();
+    let shim = containerd.shim(&bundle).await;
+    let options = options_any(&slow.options(&shim));
+    let error = shim
+        .create_within(SHORT, &bundle, options)
+        .await
+        .unwrap_err();
+    assert!(ran_out(&error), "{error}");
+    slow.is_reached().await;
+    assert_eq!(containerd.mounts(), 1);
+    if opens {
         slow.open();
-        let begun = Instant::now();
-        while let Err(error) = shim.create(&bundle).await {
-            let busy = error.contains("exists already") && begun.elapsed() < SOON;
-            assert!(busy, "{error}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        shim.start(&bundle.id, "").await.unwrap();
-        shim.kill(&bundle.id, "", 9).await.unwrap();
-        assert_eq!(shim.wait(&bundle.id, "").await, 137);
-        shim.delete(&bundle.id, "").await.unwrap();
-        shim.shut_down().await;
     }
+    until("the creation to be undone", || {
+        containerd.mounts() + containers(containerd) == 0
+    })
+    .await;
+    // Its name is free again, and nothing of the first attempt stands in the way.
+    slow.open();
+    let begun = Instant::now();
+    while let Err(error) = shim.create(&bundle).await {
+        let busy = error.contains("exists already") && begun.elapsed() < SOON;
+        assert!(busy, "{error}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    shim.start(&bundle.id, "").await.unwrap();
+    shim.kill(&bundle.id, "", 9).await.unwrap();
+    assert_eq!(shim.wait(&bundle.id, "").await, 137);
+    shim.delete(&bundle.id, "").await.unwrap();
+    shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn deleting_a_container_ends_its_creation_and_waits_for_that() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let slow = Slow::new(&containerd, "create");
-    let bundle = mounted(Bundle::new(&containerd, "deleted", "sleep 600"));
+async fn a_creation_that_nobody_waits_for_is_undone_when_the_runtime_has_ended(
+    containerd: &Containerd,
+) {
+    is_undone(containerd, true).await;
+}
+
+async fn a_creation_that_nobody_waits_for_is_undone_when_the_runtime_hangs(
+    containerd: &Containerd,
+) {
+    is_undone(containerd, false).await;
+}
+
+async fn a_creation_whose_containerd_is_gone_is_undone(containerd: &Containerd) {
+    let slow = Stub::slow(containerd, "create");
+    let bundle = mounted(Bundle::new(containerd, "gone", "sleep 600"));
+    let _log = bundle.log();
+    let shim = containerd.shim(&bundle).await;
+    let options = options_any(&slow.options(&shim));
+    let other = containerd.shim(&bundle).await;
+    tokio::select! {
+        _ = other.create_with(&bundle, options) => panic!("the runtime waits"),
+        () = slow.is_reached() => {}
+    }
+    assert_eq!(containerd.mounts(), 1);
+    drop(other);
+    slow.open();
+    until("the creation to be undone", || {
+        containerd.mounts() + containers(containerd) == 0
+    })
+    .await;
+    shim.shut_down().await;
+}
+
+async fn deleting_a_container_ends_its_creation_and_waits_for_that(containerd: &Containerd) {
+    let slow = Stub::slow(containerd, "create");
+    let bundle = mounted(Bundle::new(containerd, "deleted", "sleep 600"));
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let options = options_any(&slow.options(&shim));
@@ -142,7 +124,7 @@ async fn deleting_a_container_ends_its_creation_and_waits_for_that() {
         let deleted = shim.delete(&bundle.id, "").await;
         // Everything is gone once the answer is there.
         assert_eq!(containerd.mounts(), 0);
-        assert_eq!(containers(&containerd), 0);
+        assert_eq!(containers(containerd), 0);
         deleted
     });
     let created = created.unwrap_err();
@@ -152,12 +134,9 @@ async fn deleting_a_container_ends_its_creation_and_waits_for_that() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_that_nobody_waits_for_gives_its_lease_back() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
+async fn a_fetch_that_nobody_waits_for_gives_its_lease_back(containerd: &Containerd) {
     let agent = TestAgent::silent(containerd.folder.path()).await;
-    let bundle = Bundle::new(&containerd, "fetching", "true").annotated(&pod("container"));
+    let bundle = Bundle::new(containerd, "fetching", "true").annotated(&pod("container"));
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let options = options(&shim, &agent.socket);
@@ -174,12 +153,9 @@ async fn a_fetch_that_nobody_waits_for_gives_its_lease_back() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_nobody_waits_for_comes_to_its_end() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let slow = Slow::new(&containerd, "start");
-    let bundle = Bundle::new(&containerd, "slow-start", "sleep 600");
+async fn a_start_that_nobody_waits_for_comes_to_its_end(containerd: &Containerd) {
+    let slow = Stub::slow(containerd, "start");
+    let bundle = Bundle::new(containerd, "slow-start", "sleep 600");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let options = options_any(&slow.options(&shim));
@@ -199,12 +175,9 @@ async fn a_start_that_nobody_waits_for_comes_to_its_end() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_added_process_whose_start_nobody_waits_for_is_still_known() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let slow = Slow::new(&containerd, "exec");
-    let bundle = Bundle::new(&containerd, "slow-exec", "sleep 600");
+async fn an_added_process_whose_start_nobody_waits_for_is_still_known(containerd: &Containerd) {
+    let slow = Stub::slow(containerd, "exec");
+    let bundle = Bundle::new(containerd, "slow-exec", "sleep 600");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let options = options_any(&slow.options(&shim));
@@ -231,17 +204,14 @@ async fn an_added_process_whose_start_nobody_waits_for_is_still_known() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hook_has_no_longer_than_containerd_waits_and_says_so_in_time() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
+async fn a_hook_has_no_longer_than_containerd_waits_and_says_so_in_time(containerd: &Containerd) {
     let plan = PrepareResponse {
         hook: "sleep 600".into(),
         shell: "/usr/bin/bash".into(),
-        ..plan(&containerd)
+        ..plan(containerd)
     };
     let agent = TestAgent::start(containerd.folder.path(), Ok(plan)).await;
-    let bundle = hooked(&containerd, "slow-hook", &["true"]);
+    let bundle = hooked(containerd, "slow-hook", &["true"]);
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     shim.create_with(&bundle, options(&shim, &agent.socket))
@@ -259,4 +229,15 @@ async fn a_hook_has_no_longer_than_containerd_waits_and_says_so_in_time() {
     assert_eq!(shim.wait(&bundle.id, "").await, 137);
     shim.delete(&bundle.id, "").await.unwrap();
     shim.shut_down().await;
+}
+
+in_both_dialects! {
+    a_creation_that_nobody_waits_for_is_undone_when_the_runtime_has_ended
+    a_creation_that_nobody_waits_for_is_undone_when_the_runtime_hangs
+    a_creation_whose_containerd_is_gone_is_undone
+    deleting_a_container_ends_its_creation_and_waits_for_that
+    a_fetch_that_nobody_waits_for_gives_its_lease_back
+    a_start_that_nobody_waits_for_comes_to_its_end
+    an_added_process_whose_start_nobody_waits_for_is_still_known
+    a_hook_has_no_longer_than_containerd_waits_and_says_so_in_time
 }

@@ -4,10 +4,9 @@ use containerd_shim::api::{
     ConnectRequest, PauseRequest, PidsRequest, ResumeRequest, StateRequest, StatsRequest, Status,
 };
 use serde_json::json;
-use testkit::require;
 
 use crate::bundle::Bundle;
-use crate::containerd::{Containerd, patience};
+use crate::containerd::{Containerd, in_both_dialects, patience};
 
 const CREATE: &str = "/tasks/create";
 const START: &str = "/tasks/start";
@@ -16,11 +15,8 @@ const DELETE: &str = "/tasks/delete";
 const EXEC_ADDED: &str = "/tasks/exec-added";
 const EXEC_STARTED: &str = "/tasks/exec-started";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_runs_to_its_end_and_its_shim_with_it() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::new(&containerd, "ends", "echo out; echo err >&2; exit 7");
+async fn a_container_runs_to_its_end_and_its_shim_with_it(containerd: &Containerd) {
+    let bundle = Bundle::new(containerd, "ends", "echo out; echo err >&2; exit 7");
     let (mut stdout, mut stderr) = (bundle.reader("stdout"), bundle.reader("stderr"));
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
@@ -40,11 +36,8 @@ async fn a_container_runs_to_its_end_and_its_shim_with_it() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn processes_are_added_told_apart_and_end_before_the_first_one() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::new(&containerd, "exec", "sleep 600");
+async fn processes_are_added_told_apart_and_end_before_the_first_one(containerd: &Containerd) {
+    let bundle = Bundle::new(containerd, "exec", "sleep 600");
     for name in ["quick-stdout", "slow-stdout"] {
         bundle.make_pipe(name);
     }
@@ -112,15 +105,8 @@ async fn processes_are_added_told_apart_and_end_before_the_first_one() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_is_one_and_has_a_size() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let mut bundle = Bundle::new(
-        &containerd,
-        "tty",
-        "tty; read -r line; stty size; sleep 600",
-    );
+async fn a_terminal_is_one_and_has_a_size(containerd: &Containerd) {
+    let mut bundle = Bundle::new(containerd, "tty", "tty; read -r line; stty size; sleep 600");
     bundle.terminal = true;
     bundle.make_pipe("stdin");
     let bundle = bundle.changed(|spec| spec["process"]["terminal"] = json!(true));
@@ -149,11 +135,8 @@ async fn a_terminal_is_one_and_has_a_size() {
     shim.shut_down().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn state_pause_and_usage_are_told() {
-    require!(root, setup);
-    let containerd = Containerd::start().await;
-    let bundle = Bundle::new(&containerd, "state", "sleep 600");
+async fn state_pause_and_usage_are_told(containerd: &Containerd) {
+    let bundle = Bundle::new(containerd, "state", "sleep 600");
     let _log = bundle.log();
     let shim = containerd.shim(&bundle).await;
     let pid = shim.create(&bundle).await.unwrap();
@@ -223,4 +206,11 @@ async fn state_pause_and_usage_are_told() {
         "a zombie is left"
     );
     shim.shut_down().await;
+}
+
+in_both_dialects! {
+    a_container_runs_to_its_end_and_its_shim_with_it
+    processes_are_added_told_apart_and_end_before_the_first_one
+    a_terminal_is_one_and_has_a_size
+    state_pause_and_usage_are_told
 }

@@ -8,11 +8,15 @@
 mod agent;
 mod bundle;
 mod containerd;
+mod runtime;
+mod task;
 
 mod environments;
 mod failures;
+mod faults;
 mod interrupted;
 mod lifecycle;
+mod processes;
 mod starting;
 mod upgraded;
 mod user_namespaces;
