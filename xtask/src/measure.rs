@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
 use testkit::{BUSYBOX, HUB_ADDRESS, Node, PLACEHOLDER, PodSpec, Stack};
 
+/// Nival's own.
+pub(crate) const NIVAL_SHIM: &str = "containerd-shim-nival-v2";
+
 /// Time from nothing to a container that has run `true`, with all content on the node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Starts {
@@ -15,13 +18,20 @@ pub(crate) struct Starts {
     pub(crate) ratio: f64,
 }
 
-/// Memory of the processes that a node runs for Nival, and of the Go shim beside them.
+/// A running shim of a pod with one container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shim {
+    pub(crate) pss_kib: u64,
+    pub(crate) rss_kib: u64,
+    pub(crate) threads: u64,
+    pub(crate) program_kib: u64,
+}
+
+/// The processes that a node runs for Nival, and the Go shim beside them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
-    pub(crate) shim_pss_kib: u64,
-    pub(crate) shim_rss_kib: u64,
-    pub(crate) go_pss_kib: u64,
-    pub(crate) go_rss_kib: u64,
+    pub(crate) shim: Shim,
+    pub(crate) go: Shim,
     pub(crate) agent_peak_kib: u64,
 }
 
@@ -47,12 +57,33 @@ pub(crate) fn starts(node: &Node, environment: &str, runs: usize) -> Result<Star
             nival_times.push(own);
         }
     }
-    let (nival_ms, runc_ms) = (median(&nival_times) * 1e3, median(&runc_times) * 1e3);
-    Ok(Starts {
-        nival_ms,
-        runc_ms,
-        ratio: ratio(&nival_times, &runc_times),
-    })
+    Ok(Starts::new(&nival_times, &runc_times))
+}
+
+/// Measures starts of one and the same ordinary pod: what the shims themselves take.
+pub(crate) fn plain_starts(node: &Node, runs: usize) -> Result<Starts> {
+    let nival = PodSpec::plain("same", "nival");
+    let runc = PodSpec::plain("same", "runc");
+    let (mut nival_times, mut runc_times) = (Vec::new(), Vec::new());
+    for run in 0..=runs {
+        let plain = start(node, &runc, BUSYBOX, &["/bin/true"])?;
+        let own = start(node, &nival, BUSYBOX, &["/bin/true"])?;
+        if run > 0 {
+            runc_times.push(plain);
+            nival_times.push(own);
+        }
+    }
+    Ok(Starts::new(&nival_times, &runc_times))
+}
+
+impl Starts {
+    fn new(nival: &[Duration], runc: &[Duration]) -> Self {
+        Self {
+            nival_ms: median(nival) * 1e3,
+            runc_ms: median(runc) * 1e3,
+            ratio: ratio(nival, runc),
+        }
+    }
 }
 
 /// Returns the time until the container is started; its end and removal are not counted.
@@ -79,31 +110,33 @@ pub(crate) fn memory(node: &Node, environment: &str) -> Result<Memory> {
     )?;
     let runc = node.run_pod(&PodSpec::plain("other", "runc"))?;
     runc.container("main", BUSYBOX, &["/bin/sleep", "600"])?;
-    let (shim_pss_kib, shim_rss_kib) = shim(node, "containerd-shim-nival-v2")?;
-    let (go_pss_kib, go_rss_kib) = shim(node, "containerd-shim-runc-v2")?;
+    let shim = running(node, NIVAL_SHIM)?;
+    let go = running(node, "containerd-shim-runc-v2")?;
     let agent = node.agent_process().context("the agent runs")?;
     let agent_peak_kib = field(Path::new(&format!("/proc/{agent}/status")), "VmHWM:")?;
     nival.remove()?;
     runc.remove()?;
     Ok(Memory {
-        shim_pss_kib,
-        shim_rss_kib,
-        go_pss_kib,
-        go_rss_kib,
+        shim,
+        go,
         agent_peak_kib,
     })
 }
 
-fn shim(node: &Node, program: &str) -> Result<(u64, u64)> {
+/// Measures the shim of the one pod that this program serves on a node.
+pub(crate) fn running(node: &Node, program: &str) -> Result<Shim> {
     let processes = node.machine().processes(program);
     let process = processes
         .first()
         .with_context(|| format!("{program} runs"))?;
-    let rollup = format!("/proc/{process}/smaps_rollup");
-    Ok((
-        field(Path::new(&rollup), "Pss:")?,
-        field(Path::new(&rollup), "Rss:")?,
-    ))
+    let folder = Path::new("/proc").join(process.to_string());
+    let rollup = folder.join("smaps_rollup");
+    Ok(Shim {
+        pss_kib: field(&rollup, "Pss:")?,
+        rss_kib: field(&rollup, "Rss:")?,
+        threads: field(&folder.join("status"), "Threads:")?,
+        program_kib: fs::metadata(folder.join("exe"))?.len() >> 10,
+    })
 }
 
 fn field(path: &Path, name: &str) -> Result<u64> {

@@ -151,6 +151,23 @@ fn table(folder: &Path, file: &str) -> BTreeMap<String, u64> {
     pairs.collect()
 }
 
+/// Returns the sizes of huge pages that a group counts, as in `hugetlb.2MB.current`. Those that are only reserved are
+/// counted beside, with a dot more in their name.
+fn page_sizes(folder: &Path, what: &str) -> Vec<String> {
+    let mut sizes: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (size, rest) = name.strip_prefix("hugetlb.")?.split_once('.')?;
+            (rest == what).then(|| size.to_owned())
+        })
+        .collect();
+    sizes.sort_unstable();
+    sizes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

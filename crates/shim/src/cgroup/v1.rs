@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use containerd_shim::protos::cgroups::metrics::{
-    BlkIOEntry, BlkIOStat, CPUStat, CPUUsage, MemoryEntry, MemoryOomControl, MemoryStat, Metrics,
-    PidsStat, Throttle,
+    BlkIOEntry, BlkIOStat, CPUStat, CPUUsage, HugetlbStat, MemoryEntry, MemoryOomControl,
+    MemoryStat, Metrics, PidsStat, Throttle,
 };
 use fs_err as fs;
 
-use super::{number, table};
+use super::{number, page_sizes, table};
 
 /// The kernel counts user and system time in hundredths of a second, on every machine.
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;
@@ -22,6 +22,7 @@ pub(super) fn metrics(controllers: &BTreeMap<String, PathBuf>) -> Metrics {
         memory_oom_control: at("memory").map(out_of_memory).into(),
         pids: at("pids").map(pids).into(),
         blkio: at("blkio").map(block_devices).into(),
+        hugetlb: at("hugetlb").map(huge_pages).unwrap_or_default(),
         ..Metrics::default()
     }
 }
@@ -134,6 +135,21 @@ fn pids(folder: &Path) -> PidsStat {
     }
 }
 
+fn huge_pages(folder: &Path) -> Vec<HugetlbStat> {
+    let stat = |size: String| {
+        let get = |what: &str| number(folder, &format!("hugetlb.{size}.{what}"));
+        HugetlbStat {
+            usage: get("usage_in_bytes"),
+            max: get("max_usage_in_bytes"),
+            failcnt: get("failcnt"),
+            pagesize: size,
+            ..HugetlbStat::default()
+        }
+    };
+    let sizes = page_sizes(folder, "usage_in_bytes");
+    sizes.into_iter().map(stat).collect()
+}
+
 fn block_devices(folder: &Path) -> BlkIOStat {
     let entries = |files: [&str; 2]| {
         let text = files.iter().find_map(|file| {
@@ -182,7 +198,9 @@ mod tests {
         file("memory.usage_in_bytes", "4096\n");
         file("memory.stat", "total_inactive_file 1024\n");
         file("pids.max", "max\n");
-        let controllers = ["cpu", "cpuacct", "memory", "pids"]
+        file("hugetlb.1GB.usage_in_bytes", "0\n");
+        file("hugetlb.1GB.failcnt", "5\n");
+        let controllers = ["cpu", "cpuacct", "memory", "pids", "hugetlb"]
             .map(|name| (name.to_owned(), folder.path().to_owned()))
             .into();
         let metrics = metrics(&controllers);
@@ -191,6 +209,8 @@ mod tests {
         assert_eq!(metrics.memory.usage.usage, 4096);
         assert_eq!(metrics.memory.total_inactive_file, 1024);
         assert_eq!(metrics.pids.limit, 0);
+        let pages = &metrics.hugetlb[0];
+        assert_eq!((pages.pagesize.as_str(), pages.failcnt), ("1GB", 5));
     }
 
     #[test]

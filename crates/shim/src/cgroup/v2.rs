@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use containerd_shim::protos::cgroups_v2::metrics::{
-    CPUStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PidsStat,
+    CPUStat, HugeTlbStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PSIData, PSIStats,
+    PidsStat,
 };
 use fs_err as fs;
 
-use super::{number, table};
+use super::{number, page_sizes, table};
 
 pub(super) fn metrics(folder: &Path) -> Metrics {
     Metrics {
@@ -16,6 +17,7 @@ pub(super) fn metrics(folder: &Path) -> Metrics {
         memory_events: Some(memory_events(folder)).into(),
         pids: Some(pids(folder)).into(),
         io: Some(devices(folder)).into(),
+        hugetlb: huge_pages(folder),
         ..Metrics::default()
     }
 }
@@ -32,6 +34,7 @@ fn cpu(folder: &Path) -> CPUStat {
         throttled_usec: get("throttled_usec"),
         nr_bursts: get("nr_bursts"),
         burst_usec: get("burst_usec"),
+        psi: pressure(folder, "cpu.pressure").into(),
         ..CPUStat::default()
     }
 }
@@ -77,6 +80,7 @@ fn memory(folder: &Path) -> MemoryStat {
         swap_usage: number(folder, "memory.swap.current"),
         swap_limit: number(folder, "memory.swap.max"),
         swap_max_usage: number(folder, "memory.swap.peak"),
+        psi: pressure(folder, "memory.pressure").into(),
         ..MemoryStat::default()
     }
 }
@@ -108,8 +112,54 @@ fn devices(folder: &Path) -> IOStat {
     let text = fs::read_to_string(folder.join("io.stat")).unwrap_or_default();
     IOStat {
         usage: text.lines().filter_map(device).collect(),
+        psi: pressure(folder, "io.pressure").into(),
         ..IOStat::default()
     }
+}
+
+/// Returns how long processes waited for a resource, where the kernel counts it.
+fn pressure(folder: &Path, file: &str) -> Option<PSIStats> {
+    let text = fs::read_to_string(folder.join(file)).ok()?;
+    let share = |kind: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))?;
+        let get = |name: &str| {
+            let mut values = line.split(' ').filter_map(|field| field.split_once('='));
+            Some(values.find(|(key, _)| *key == name)?.1)
+        };
+        let average = |name: &str| get(name).and_then(|value| value.parse().ok());
+        Some(PSIData {
+            avg10: average("avg10").unwrap_or(0.0),
+            avg60: average("avg60").unwrap_or(0.0),
+            avg300: average("avg300").unwrap_or(0.0),
+            total: get("total")?.parse().ok()?,
+            ..PSIData::default()
+        })
+    };
+    Some(PSIStats {
+        some: share("some").into(),
+        full: share("full").into(),
+        ..PSIStats::default()
+    })
+}
+
+fn huge_pages(folder: &Path) -> Vec<HugeTlbStat> {
+    let stat = |size: String| {
+        let get = |what: &str| number(folder, &format!("hugetlb.{size}.{what}"));
+        let events = table(folder, &format!("hugetlb.{size}.events"));
+        HugeTlbStat {
+            current: get("current"),
+            max: get("max"),
+            failcnt: events.get("max").copied().unwrap_or(0),
+            pagesize: size,
+            ..HugeTlbStat::default()
+        }
+    };
+    page_sizes(folder, "current")
+        .into_iter()
+        .map(stat)
+        .collect()
 }
 
 /// Parses `8:0 rbytes=1 wbytes=2 rios=3 wios=4 …`.
@@ -153,5 +203,34 @@ mod tests {
             (metrics.io.usage[0].wbytes, metrics.io.usage[0].wios),
             (2, 4)
         );
+        assert!(metrics.cpu.psi.is_none() && metrics.hugetlb.is_empty());
+    }
+
+    #[test]
+    fn pressure_and_huge_pages_are_told_where_the_kernel_counts_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let both = "some avg10=1.50 avg60=0.25 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+        file("memory.pressure", both);
+        file(
+            "cpu.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=9\n",
+        );
+        file("io.pressure", "");
+        file("hugetlb.2MB.current", "4194304\n");
+        file("hugetlb.2MB.max", "max\n");
+        file("hugetlb.2MB.events", "max 3\n");
+        let metrics = metrics(folder.path());
+        let memory = &metrics.memory.psi;
+        assert_eq!((memory.some.total, memory.full.total), (1234, 7));
+        assert!((memory.some.avg10 - 1.5).abs() < 1e-9);
+        assert_eq!(metrics.cpu.psi.some.total, 9);
+        assert!(metrics.cpu.psi.full.is_none() && metrics.io.psi.some.is_none());
+        let pages = &metrics.hugetlb[0];
+        assert_eq!(
+            (pages.pagesize.as_str(), pages.current, pages.failcnt),
+            ("2MB", 4_194_304, 3)
+        );
+        assert_eq!(pages.max, u64::MAX);
     }
 }

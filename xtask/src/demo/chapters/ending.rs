@@ -147,11 +147,11 @@ impl Stage {
             ),
             (
                 "shim memory (PSS / RSS)",
-                format!("{} / {} KiB", memory.shim_pss_kib, memory.shim_rss_kib),
+                format!("{} / {} KiB", memory.shim.pss_kib, memory.shim.rss_kib),
             ),
             (
                 "Go shim memory (PSS / RSS)",
-                format!("{} / {} KiB", memory.go_pss_kib, memory.go_rss_kib),
+                format!("{} / {} KiB", memory.go.pss_kib, memory.go.rss_kib),
             ),
             (
                 "agent memory, peak",
@@ -163,8 +163,8 @@ impl Stage {
         story.figures.extend([
             ("warm_ratio", json!(starts.ratio)),
             ("cold_ratio", json!(cold.ratio)),
-            ("shim_pss_kib", json!(memory.shim_pss_kib)),
-            ("shim_rss_kib", json!(memory.shim_rss_kib)),
+            ("shim_pss_kib", json!(memory.shim.pss_kib)),
+            ("shim_rss_kib", json!(memory.shim.rss_kib)),
             ("agent_peak_kib", json!(memory.agent_peak_kib)),
         ]);
         Ok(())
