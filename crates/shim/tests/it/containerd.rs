@@ -161,11 +161,19 @@ impl Containerd {
 
     /// Waits until nothing is left of the shims and containers that were here.
     pub(crate) async fn expect_nothing_left(&self) {
-        until("all that was here to be gone", || self.left().is_empty()).await;
+        let begun = Instant::now();
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "it stays: {left:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Returns what is left of shims and containers.
-    pub(crate) fn left(&self) -> Vec<String> {
+    fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (pid, command) in self.processes() {
             left.push(format!("process {pid:?} {command}"));

@@ -11,6 +11,7 @@ mod containerd;
 mod runtime;
 mod task;
 
+mod cycles;
 mod environments;
 mod failures;
 mod faults;

@@ -67,4 +67,9 @@ impl Stub {
     pub(crate) fn open(&self) {
         fs::write(&self.gate, "").unwrap();
     }
+
+    /// Shuts the gate, open or not.
+    pub(crate) fn shut(&self) {
+        fs::remove_file(&self.gate).ok();
+    }
 }
