@@ -196,7 +196,8 @@ impl Machine {
 
     fn environment(&self) -> Vec<String> {
         let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        let cluster = "/opt/kubernetes/bin:/opt/network/usr/bin:/opt/network/usr/sbin";
+        let network = setup::dir().join("network/usr").display().to_string();
+        let cluster = format!("/opt/kubernetes/bin:{network}/bin:{network}/sbin");
         let path = match self.kind {
             Kind::Laptop => format!("/opt/nival:{}:{system}", setup::dir().join("bin").display()),
             Kind::Node => format!("/opt/nival:/opt/node/bin:{system}:{cluster}"),

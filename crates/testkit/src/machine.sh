@@ -34,9 +34,11 @@ mkdir -p opt/nival
 # Tests of one crate bring their own build of its program, and need no static ones.
 if [ -d "$programs" ]; then lend "$programs" /opt/nival; fi
 # Kubernetes, and what wires its network, where set-up has come to that.
-for part in kubernetes network workloads; do
-  if [ "$kind" != laptop ] && [ -d "$setup/$part" ]; then lend "$setup/$part" "/opt/$part"; fi
-done
+if [ "$kind" != laptop ]; then
+  if [ -d "$setup/kubernetes" ]; then lend "$setup/kubernetes" /opt/kubernetes; fi
+  # Where its programs look for their libraries.
+  if [ -d "$setup/network" ]; then lend "$setup/network" "$setup/network"; fi
+fi
 case $kind in
   node)
     # No Nix: neither its store nor a program of it can be reached from here.

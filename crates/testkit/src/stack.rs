@@ -104,6 +104,19 @@ impl Stack {
         Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
     }
 
+    /// Publishes an environment whose manifest is this text, for everybody.
+    ///
+    /// # Errors
+    /// Fails when any of the commands does.
+    pub fn publish_manifest(&self, name: &str, manifest: &str) -> Result<(), Failure> {
+        let staged = self.laptop.stage("manifest.toml", manifest)?;
+        let script = format!(
+            "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && cp {staged} .nival/manifest.toml && \
+             nival lock >&2 && nival push {OWNER}/{name} --public >&2"
+        );
+        self.laptop.shell(&script).map(drop)
+    }
+
     /// Starts a node that trusts the laptop's key. `more` goes into the agent's configuration.
     ///
     /// # Errors

@@ -66,9 +66,9 @@ fn shim_killed(stage: &mut Stage) -> Result<(), Failure> {
         .cluster
         .node()
         .crictl(&["pods", "-q", "--name", "struck"])?;
+    let sandbox = sandbox.trim();
     stage.cluster.node().machine().shell(&format!(
-        "pkill -KILL -f 'containerd-shim-nival-v2 .*-id {}'",
-        sandbox.trim()
+        "pkill -KILL -f '[c]ontainerd-shim-nival-v2 .*-id {sandbox}'"
     ))?;
     poll("the pod's container to be started again", || {
         let path =
@@ -78,16 +78,10 @@ fn shim_killed(stage: &mut Stage) -> Result<(), Failure> {
     })?;
     stage.exec("struck", "python3 --version")?;
     stage.kubectl(&["delete", "pod", "struck", "--timeout=60s"])?;
-    let left = stage.cluster.node().machine().shell(
-        "ps -eo args | grep -F -- \"containerd-shim-nival-v2\" | grep -v grep | grep -cF -- \"$(crictl pods -q --name struck | head -1)\" || true",
-    )?;
-    let sandboxes = stage
-        .cluster
-        .node()
-        .crictl(&["pods", "-q", "--name", "struck"])?;
-    ensure(sandboxes.trim().is_empty(), || {
-        format!("sandboxes are left: {sandboxes} ({left})")
-    })
+    // The kubelet collects dead sandboxes later; what lived in them has to be gone now.
+    let script = format!("pgrep -f '[c]ontainerd-shim-nival-v2 .*-id {sandbox}' || true");
+    let shims = stage.cluster.node().machine().shell(&script)?;
+    ensure(shims.is_empty(), || format!("shims are left: {shims}"))
 }
 
 fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
@@ -100,7 +94,7 @@ fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
     stage
         .cluster
         .apply(&pod("squeezed", "nival.dev/environment: demo/large"))?;
-    let told = stage.event("squeezed", &["FailedCreatePodSandBox", "disk"]);
+    let told = stage.event("squeezed", &["FailedCreatePodSandBox", "no space for"]);
     stage
         .cluster
         .node()

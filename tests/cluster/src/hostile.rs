@@ -1,5 +1,6 @@
 //! What is wrong is refused, and the pod's events say why in one line.
 
+use serde_json::Value;
 use testkit::{Failure, KEY, OWNER};
 
 use crate::{Stage, Story, ensure, ensure_tells};
@@ -49,8 +50,9 @@ fn refused(stage: &mut Stage) -> Result<(), Failure> {
     let laptop = &stage.stack.laptop;
     laptop.shell("nival key generate stranger-1")?;
     let publish = format!(
-        "mkdir -p ~/foreign && cd ~/foreign && nival init >&2 && nival install jq >&2 && \
-         nival key trust {OWNER} \"$(nival key show stranger-1)\" && nival push {OWNER}/foreign --public --key stranger-1 >&2"
+        "cp ~/.config/nival/config.toml ~/config.saved && sed -i s/{KEY}/stranger-1/ ~/.config/nival/config.toml && \
+         mkdir -p ~/foreign && cd ~/foreign && nival init >&2 && nival install jq >&2 && \
+         nival push {OWNER}/foreign --public >&2; mv ~/config.saved ~/.config/nival/config.toml"
     );
     laptop.shell(&publish)?;
     stage.cluster.apply(&pod(
@@ -103,12 +105,19 @@ fn annotations(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
-    let publish = format!(
-        "mkdir -p ~/elsewhere && cd ~/elsewhere && nival init >&2 && \
-         printf '[options]\\nsystems = [\"aarch64-linux\"]\\n[install]\\nhello.pkg-path = \"hello-script\"\\n' >.nival/manifest.toml && \
-         nival lock >&2 && nival push {OWNER}/elsewhere --public >&2"
+    // A path that the manifest names is the same on every system, so it can be had for one that this machine is not.
+    let lock = stage
+        .stack
+        .laptop
+        .shell("cat ~/query/.nival/manifest.lock")?;
+    let lock: Value = serde_json::from_str(&lock).map_err(std::io::Error::from)?;
+    let package = lock["systems"]["x86_64-linux"]["packages"][0]["outputs"]["out"]
+        .as_str()
+        .unwrap_or_default();
+    let manifest = format!(
+        "version = 1\n[install]\njq.store-path = \"{package}\"\n[options]\nsystems = [\"aarch64-linux\"]\n"
     );
-    stage.stack.laptop.shell(&publish)?;
+    stage.stack.publish_manifest("elsewhere", &manifest)?;
     stage.cluster.apply(&pod(
         "elsewhere",
         &format!("nival.dev/environment: {OWNER}/elsewhere"),

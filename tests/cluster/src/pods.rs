@@ -90,8 +90,10 @@ fn forwarded(stage: &Stage) -> Result<String, Failure> {
         .stdout(Stdio::piped())
         .spawn()?;
     let mut line = String::new();
-    if let Some(output) = forward.stdout.take() {
-        BufReader::new(output).read_line(&mut line)?;
+    // Kept until the end: it says something for every connection, and would not outlive a closed pipe.
+    let mut output = forward.stdout.take().map(BufReader::new);
+    if let Some(output) = &mut output {
+        output.read_line(&mut line)?;
     }
     // "Forwarding from 127.0.0.1:41234 -> 8000"
     let address = line.split_whitespace().nth(2).unwrap_or_default();
@@ -176,7 +178,10 @@ fn ordinary(stage: &mut Stage) -> Result<(), Failure> {
     for runtime in ["", "runtimeClassName: nival"] {
         stage.cluster.apply(&ORDINARY.replace("RUNTIME", runtime))?;
         stage.ready("ordinary")?;
-        let logs = stage.kubectl(&["logs", "ordinary"])?;
+        let logs = poll("its first words", || {
+            let logs = stage.kubectl(&["logs", "ordinary"])?;
+            Ok((!logs.is_empty()).then_some(logs))
+        })?;
         ensure(logs.trim() == "0", || {
             format!("an ordinary pod sees store paths: {logs}")
         })?;
@@ -198,7 +203,7 @@ spec:
   containers:
     - name: main
       image: nival.dev/placeholder:v1
-      command: [python3, -c, 'data = []\nwhile True: data.append(bytearray(1 << 20))']
+      command: [python3, -c, 'data = [bytearray(1 << 20) for _ in range(4096)]']
       resources:
         limits: {memory: 64Mi, cpu: 500m}
 ";

@@ -138,6 +138,12 @@ impl Cluster {
         for name in &names {
             self.kubectl(&["label", "node", name, "nival.dev/node=ready"])?;
         }
+        // Made by the controllers, and no pod is admitted before.
+        poll("the account of pods", || {
+            let account = ["get", "serviceaccount", "default", "-n", "default"];
+            Ok(self.control_plane.kubectl(&account).ok())
+        })?;
+        self.workers.iter_mut().try_for_each(Worker::check_alive)?;
         Ok(())
     }
 
@@ -173,7 +179,9 @@ impl Cluster {
     pub fn apply(&self, manifest: &str) -> Result<(), Failure> {
         let machine = self.control_plane.machine();
         let file = machine.stage("manifest.yaml", manifest)?;
-        self.kubectl(&["apply", "-f", &file]).map(drop)
+        // By the server, which keeps no second copy of it in an annotation.
+        self.kubectl(&["apply", "--server-side", "-f", &file])
+            .map(drop)
     }
 
     /// Returns the machine of the control plane.

@@ -1,7 +1,7 @@
 //! The suite's images as environments: the same programs, published once, and a rule that puts pods onto them.
 
 use anyhow::Result;
-use testkit::{Cluster, OWNER, Stack};
+use testkit::{Cluster, Stack};
 
 /// Maps every test image to an environment, at admission.
 const MAPPING: &str = include_str!("mapping.yaml");
@@ -37,11 +37,7 @@ pub(super) fn publish(stack: &Stack) -> Result<()> {
     for (name, install) in environments {
         let manifest =
             format!("version = 1\n[install]\n{install}[options]\nsystems = [\"x86_64-linux\"]\n");
-        let staged = stack.laptop.stage("manifest.toml", &manifest)?;
-        stack.laptop.shell(&format!(
-            "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && cp {staged} .nival/manifest.toml && \
-             nival lock >&2 && nival push {OWNER}/{name} --public >&2"
-        ))?;
+        stack.publish_manifest(name, &manifest)?;
     }
     Ok(())
 }
