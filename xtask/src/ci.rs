@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{budget, build, generate, layers, say, setup, tidy};
+use crate::{budget, build, cluster, generate, layers, say, setup, tidy};
 
 /// Runs all checks and all tests.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -39,6 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step("budget", || budget::check(root))?;
     let programs = programs.context("the programs were built")?;
     step("tests", || test(root, &programs))?;
+    step("cluster", stories)?;
     step("doc", || doc(root))?;
     say(&format!("all green in {:.0?}", begun.elapsed()));
     Ok(())
@@ -61,6 +62,15 @@ pub(crate) fn test(root: &Path, programs: &Path) -> Result<()> {
         command.env("REQUIRE_ALL", "1");
     }
     status_of(&mut command)
+}
+
+/// Tells the cluster's stories, where that is possible.
+fn stories() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return cluster::test();
+    }
+    say("SKIPPED the cluster's stories: namespaces and control groups need root");
+    Ok(())
 }
 
 fn doc(root: &Path) -> Result<()> {

@@ -11,14 +11,23 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::{build, say, setup};
 use state::State;
 
-/// What is done with clusters.
+/// What is done with clusters, and with which.
+#[derive(Args)]
+pub(crate) struct ClusterArgs {
+    /// Where what is known of the running cluster is kept: with several folders there can be several clusters
+    #[arg(long, global = true, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    #[command(subcommand)]
+    task: ClusterTask,
+}
+
 #[derive(Subcommand)]
-pub(crate) enum ClusterTask {
+enum ClusterTask {
     /// Start a cluster with Nival on its nodes, a hub and a laptop beside it, and leave it running
     Up {
         /// How many nodes it has
@@ -73,20 +82,28 @@ pub(crate) enum ClusterTask {
 }
 
 /// Does one of them.
-pub(crate) fn run(root: &Path, task: ClusterTask) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: ClusterArgs) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("a cluster is made of namespaces and control groups: run this as root");
     }
-    match task {
+    let folder = arguments
+        .folder
+        .unwrap_or_else(|| root.join("target/cluster"));
+    match arguments.task {
         ClusterTask::Up {
             nodes,
             default_runtime,
-        } => up(root, nodes, &default_runtime),
-        ClusterTask::Down => down(root),
-        ClusterTask::Run { on, command } => run_in(root, on.as_deref(), &command),
-        ClusterTask::Test { report, keep, only } => {
-            test::run(root, &test::Wish { report, keep, only })
-        }
+        } => up(root, &folder, nodes, &default_runtime),
+        ClusterTask::Down => down(&folder),
+        ClusterTask::Run { on, command } => run_in(&folder, on.as_deref(), &command),
+        ClusterTask::Test { report, keep, only } => test_on_its_own(
+            root,
+            &test::Wish {
+                report,
+                only,
+                keep: keep.then_some(folder),
+            },
+        ),
         ClusterTask::Conformance {
             report,
             focus,
@@ -96,22 +113,28 @@ pub(crate) fn run(root: &Path, task: ClusterTask) -> Result<()> {
             &conformance::Wish {
                 report,
                 focus,
-                keep,
+                keep: keep.then_some(folder),
             },
         ),
         ClusterTask::Hold {
             nodes,
             default_runtime,
-        } => keeper::hold(root, nodes, &default_runtime),
+        } => keeper::hold(&folder, nodes, &default_runtime),
     }
 }
 
-fn folder(root: &Path) -> PathBuf {
-    root.join("target/cluster")
+/// Tells all stories, for whoever has brought everything that they need.
+pub(crate) fn test() -> Result<()> {
+    test::run(&test::Wish::default())
 }
 
-fn up(root: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
-    if let Some(state) = State::of_running(&folder(root))? {
+fn test_on_its_own(root: &Path, wish: &test::Wish) -> Result<()> {
+    prepare(root)?;
+    test::run(wish)
+}
+
+fn up(root: &Path, folder: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
+    if let Some(state) = State::of_running(folder)? {
         bail!(
             "a cluster with {} is running already: `cargo xtask cluster down` stops it",
             count(state.nodes)
@@ -119,7 +142,7 @@ fn up(root: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
     }
     prepare(root)?;
     let begun = Instant::now();
-    let state = keeper::start(root, nodes, default_runtime)?;
+    let state = keeper::start(folder, nodes, default_runtime)?;
     say(&format!(
         "a cluster with {} is up ({:.1} s)\n  \
          cargo xtask cluster run -- kubectl get nodes\n  \
@@ -146,22 +169,22 @@ fn prepare(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn down(root: &Path) -> Result<()> {
-    match State::of_running(&folder(root))? {
+fn down(folder: &Path) -> Result<()> {
+    match State::of_running(folder)? {
         Some(state) => {
             keeper::stop(&state)?;
             say("the cluster is gone");
         }
         None => say("no cluster is running"),
     }
-    State::forget(&folder(root))?;
+    State::forget(folder)?;
     // Also after a crash, when there is nobody left to clean up.
     testkit::sweep();
     Ok(())
 }
 
-fn run_in(root: &Path, on: Option<&str>, words: &[OsString]) -> Result<()> {
-    let state = State::of_running(&folder(root))?
+fn run_in(folder: &Path, on: Option<&str>, words: &[OsString]) -> Result<()> {
+    let state = State::of_running(folder)?
         .context("no cluster is running: `cargo xtask cluster up` starts one")?;
     let place = on.unwrap_or(state::OUTSIDE);
     let prefix = state.places.get(place).with_context(|| {

@@ -66,10 +66,7 @@ enum Task {
     /// Check the size of the shim
     Budget,
     /// A real Kubernetes on this machine: start, stop, use it
-    Cluster {
-        #[command(subcommand)]
-        task: cluster::ClusterTask,
-    },
+    Cluster(cluster::ClusterArgs),
     /// Measure on real parts and write docs/BENCHMARKS.md
     Bench {
         /// Counted runs of each
@@ -104,7 +101,7 @@ fn run(task: Task) -> Result<()> {
         Task::Gen { check: true } => generate::check(root),
         Task::Gen { check: false } => generate::write(root),
         Task::Budget => budget::check(root),
-        Task::Cluster { task } => cluster::run(root, task),
+        Task::Cluster(arguments) => cluster::run(root, arguments),
         Task::Bench { runs } => bench::run(root, runs),
     }
 }

@@ -1,7 +1,7 @@
 //! What is wrong is refused, and the pod's events say why in one line.
 
 use serde_json::Value;
-use testkit::{Failure, KEY, OWNER};
+use testkit::{Failure, KEY, OWNER, poll};
 
 use crate::{Stage, Story, ensure, ensure_tells};
 
@@ -135,5 +135,30 @@ fn misnamed_container(stage: &mut Stage) -> Result<(), Failure> {
     let event = stage.event("misnamed", &["Failed", "container main", "mian"])?;
     ensure(event.lines().count() == 1, || {
         format!("more than a line: {event}")
-    })
+    })?;
+    // Where the other containers need no environment only the API server can know, by the policy that comes along.
+    stage.cluster.apply(POLICY)?;
+    let refusal = poll("the policy to be in force", || {
+        let manifest = pod("misnamed-again", "environment.nival.dev/mian: demo/app");
+        let refusal = stage.cluster.apply(&manifest).err();
+        if refusal.is_none() {
+            stage.kubectl(&["delete", "pod", "misnamed-again", "--now"])?;
+        }
+        Ok(refusal.map(|failure| failure.to_string()))
+    });
+    let right = pod("named", "environment.nival.dev/main: demo/app");
+    let taken = stage.cluster.apply(&right);
+    for kind in [
+        "validatingadmissionpolicybinding",
+        "validatingadmissionpolicy",
+    ] {
+        stage.kubectl(&["delete", kind, "container-names.nival.dev"])?;
+    }
+    taken?;
+    ensure_tells(
+        &refusal?,
+        &["environment.nival.dev/mian names a container that the pod does not have (it has: main)"],
+    )
 }
+
+const POLICY: &str = include_str!("../../../deploy/policies/container-names.yaml");

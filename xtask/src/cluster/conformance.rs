@@ -2,6 +2,7 @@
 
 mod environments;
 mod outcome;
+mod page;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,8 @@ struct Spec {
 pub(super) struct Wish {
     pub(super) report: Option<PathBuf>,
     pub(super) focus: String,
-    pub(super) keep: bool,
+    /// The folder of the last cluster, where it is left running.
+    pub(super) keep: Option<PathBuf>,
 }
 
 /// Judges all three, one after another.
@@ -78,7 +80,7 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
     let mut outcomes = BTreeMap::new();
     for run in RUNS {
         let begun = Instant::now();
-        let outcome = judge(root, run, wish, &logs.join(run.name()))?;
+        let outcome = judge(run, wish, &logs.join(run.name()))?;
         let passed = count(&outcome, Verdict::Passed);
         say(&format!(
             "{}: {passed} of {} specs passed ({:.0} s)",
@@ -94,6 +96,9 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
         let text = serde_json::to_vec_pretty(&report).context("writing the report")?;
         host::fs::write_atomic(path, &text)?;
         say(&format!("report: {}", path.display()));
+    }
+    if wish.focus == FOCUS {
+        page::write(root, &report)?;
     }
     let worse = |spec: &&Spec| {
         spec.runc == Verdict::Passed && spec.nival != Verdict::Passed
@@ -114,7 +119,7 @@ fn count(outcome: &BTreeMap<String, Outcome>, verdict: Verdict) -> usize {
 }
 
 /// Runs the suite on a cluster of its own and returns what came of each spec.
-fn judge(root: &Path, run: Run, wish: &Wish, logs: &Path) -> Result<BTreeMap<String, Outcome>> {
+fn judge(run: Run, wish: &Wish, logs: &Path) -> Result<BTreeMap<String, Outcome>> {
     let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
     stack.make_key()?;
     let images = testkit::setup::dir().join("conformance/images");
@@ -169,8 +174,8 @@ fn judge(root: &Path, run: Run, wish: &Wish, logs: &Path) -> Result<BTreeMap<Str
     if outcome.is_empty() {
         bail!("no spec has {:?} in its name", wish.focus);
     }
-    if wish.keep && run == Run::Environment {
-        super::keeper::hold_cluster(root, cluster, stack)?;
+    if let Some(folder) = wish.keep.as_ref().filter(|_| run == Run::Environment) {
+        super::keeper::hold_cluster(folder, cluster, stack)?;
     }
     Ok(outcome)
 }

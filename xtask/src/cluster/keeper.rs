@@ -12,7 +12,6 @@ use cluster_stories::Stage;
 use fs_err as fs;
 use testkit::{Cluster, ClusterNode, ClusterOptions, Machine, Stack, poll};
 
-use super::folder;
 use super::state::{OUTSIDE, State};
 use crate::say;
 
@@ -20,16 +19,17 @@ use crate::say;
 const END: &[u8] = b"end\n";
 
 /// Starts a keeper and waits until its cluster is there.
-pub(super) fn start(root: &Path, nodes: u8, default_runtime: &str) -> Result<State> {
-    let folder = folder(root);
-    fs::create_dir_all(&folder)?;
-    State::forget(&folder)?;
+pub(super) fn start(folder: &Path, nodes: u8, default_runtime: &str) -> Result<State> {
+    fs::create_dir_all(folder)?;
+    State::forget(folder)?;
     let path = folder.join("keeper.log");
     let log = fs::File::create(&path)?.into_file();
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["cluster", "hold", "--nodes", &nodes.to_string()])
         .args(["--default-runtime", default_runtime])
+        .arg("--folder")
+        .arg(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -44,7 +44,7 @@ pub(super) fn start(root: &Path, nodes: u8, default_runtime: &str) -> Result<Sta
                 host::process::last_lines(log.as_bytes())
             )));
         }
-        State::of_running(&folder).map_err(|error| testkit::Failure::Text(format!("{error:#}")))
+        State::of_running(folder).map_err(|error| testkit::Failure::Text(format!("{error:#}")))
     });
     if found.is_err() {
         keeper.kill().ok();
@@ -55,7 +55,7 @@ pub(super) fn start(root: &Path, nodes: u8, default_runtime: &str) -> Result<Sta
 }
 
 /// Makes a cluster, and ends it when that is wished.
-pub(super) fn hold(root: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
+pub(super) fn hold(folder: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
     let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
     stack.make_key()?;
     let default_runtime = match default_runtime {
@@ -67,29 +67,28 @@ pub(super) fn hold(root: &Path, nodes: u8, default_runtime: &str) -> Result<()> 
         default_runtime,
         ..ClusterOptions::default()
     })?;
-    hold_cluster(root, cluster, stack)
+    hold_cluster(folder, cluster, stack)
 }
 
 /// Keeps the stories' cluster for a person to look at, until `down`.
-pub(super) fn hold_stage(root: &Path, stage: Stage) -> Result<()> {
+pub(super) fn hold_stage(folder: &Path, stage: Stage) -> Result<()> {
     say("the cluster is kept until `cargo xtask cluster down`, said elsewhere");
     let Stage { cluster, stack, .. } = stage;
-    hold_cluster(root, cluster, stack)
+    hold_cluster(folder, cluster, stack)
 }
 
 /// Keeps a cluster until somebody says `down`.
-pub(super) fn hold_cluster(root: &Path, cluster: Cluster, stack: Stack) -> Result<()> {
-    let folder = folder(root);
+pub(super) fn hold_cluster(folder: &Path, cluster: Cluster, stack: Stack) -> Result<()> {
     // In the world's folder, whose path is short enough for a socket.
     let control = stack.world.folder().join("control");
     let listener = UnixListener::bind(&control)?;
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(folder)?;
     let state = State {
         nodes: u8::try_from(cluster.nodes().len())?,
         control,
-        places: places(&stack, &cluster, &folder)?,
+        places: places(&stack, &cluster, folder)?,
     };
-    state.save(&folder)?;
+    state.save(folder)?;
     for stream in listener.incoming() {
         let mut stream = stream?;
         let mut wish = Vec::new();
@@ -97,7 +96,7 @@ pub(super) fn hold_cluster(root: &Path, cluster: Cluster, stack: Stack) -> Resul
         if wish == END {
             drop(cluster);
             drop(stack);
-            State::forget(&folder)?;
+            State::forget(folder)?;
             say("the cluster is gone");
             // Whoever asked waits for this, or has gone away.
             stream.write_all(END).ok();

@@ -1,6 +1,6 @@
 //! Tells the cluster's stories one after another, each by the real programs, and says which held.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -25,16 +25,17 @@ struct Told {
 }
 
 /// Which stories are told, and what is done with what came of it.
+#[derive(Default)]
 pub(super) struct Wish {
     pub(super) report: Option<PathBuf>,
-    pub(super) keep: bool,
+    /// The folder of the cluster that is left running afterwards.
+    pub(super) keep: Option<PathBuf>,
     pub(super) only: Vec<String>,
 }
 
 /// Tells the stories on a cluster of their own.
-pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
+pub(super) fn run(wish: &Wish) -> Result<()> {
     let chosen = choose(&wish.only)?;
-    super::prepare(root)?;
     let begun = Instant::now();
     let mut stage = Stage::new().context("starting the stories' cluster")?;
     say(&format!(
@@ -55,8 +56,8 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
         "{} passed, {failed} failed",
         report.stories.len() - failed
     ));
-    if wish.keep {
-        super::keeper::hold_stage(root, stage)?;
+    if let Some(folder) = &wish.keep {
+        super::keeper::hold_stage(folder, stage)?;
     }
     if failed > 0 {
         bail!("{failed} stories did not hold");
