@@ -9,6 +9,8 @@ use testkit::Stack;
 
 use crate::{build, measure, say, setup};
 
+/// Pods of each kind whose shims are measured.
+const PODS: usize = 8;
 const BEGIN: &str = "<!-- written by `cargo xtask bench`: begin -->";
 const END: &str = "<!-- written by `cargo xtask bench`: end -->";
 
@@ -22,7 +24,7 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
     let node = stack.node("node", "")?;
     let starts = measure::starts(&node, "demo/app", runs)?;
     let plain = measure::plain_starts(&node, runs)?;
-    let memory = measure::memory(&node, "demo/app")?;
+    let memory = measure::memory(&node, "demo/app", PODS)?;
     let cold = measure::cold(&stack, &node, "demo/app:1", runs)?;
 
     let mut table =
@@ -63,7 +65,7 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
     )?;
     writeln!(
         table,
-        "\nMedians of {runs} runs, baseline and Nival in turn; the ratio is the median of the pairs' ratios."
+        "\nMedians of {runs} runs, baseline and Nival in turn; the ratio is the median of the pairs' ratios. Shims: the mean of {PODS} pods of each kind."
     )?;
     table.lines().for_each(say);
 

@@ -19,7 +19,7 @@ pub(crate) struct Starts {
 }
 
 /// A running shim of a pod with one container.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Shim {
     pub(crate) pss_kib: u64,
     pub(crate) rss_kib: u64,
@@ -100,22 +100,25 @@ fn start(node: &Node, spec: &PodSpec, image: &str, command: &[&str]) -> Result<D
     Ok(took)
 }
 
-/// Measures memory while one pod of each kind runs.
-pub(crate) fn memory(node: &Node, environment: &str) -> Result<Memory> {
-    let nival = node.run_pod(&PodSpec::with_environment("own", environment))?;
-    nival.container(
-        "main",
-        PLACEHOLDER,
-        &["python3", "-c", "import time; time.sleep(600)"],
-    )?;
-    let runc = node.run_pod(&PodSpec::plain("other", "runc"))?;
-    runc.container("main", BUSYBOX, &["/bin/sleep", "600"])?;
+/// Measures memory while so many pods of each kind run: they share their program.
+pub(crate) fn memory(node: &Node, environment: &str, pods: usize) -> Result<Memory> {
+    let mut running_pods = Vec::new();
+    for number in 0..pods {
+        let nival = PodSpec::with_environment(&format!("own{number}"), environment);
+        let nival = node.run_pod(&nival)?;
+        let command = ["python3", "-c", "import time; time.sleep(600)"];
+        nival.container("main", PLACEHOLDER, &command)?;
+        let runc = node.run_pod(&PodSpec::plain(&format!("other{number}"), "runc"))?;
+        runc.container("main", BUSYBOX, &["/bin/sleep", "600"])?;
+        running_pods.extend([nival, runc]);
+    }
     let shim = running(node, NIVAL_SHIM)?;
     let go = running(node, "containerd-shim-runc-v2")?;
     let agent = node.agent_process().context("the agent runs")?;
     let agent_peak_kib = field(Path::new(&format!("/proc/{agent}/status")), "VmHWM:")?;
-    nival.remove()?;
-    runc.remove()?;
+    for pod in running_pods {
+        pod.remove()?;
+    }
     Ok(Memory {
         shim,
         go,
@@ -123,19 +126,27 @@ pub(crate) fn memory(node: &Node, environment: &str) -> Result<Memory> {
     })
 }
 
-/// Measures the shim of the one pod that this program serves on a node.
+/// Measures the shims of a node's pods that this program serves: the mean of all.
 pub(crate) fn running(node: &Node, program: &str) -> Result<Shim> {
     let processes = node.machine().processes(program);
-    let process = processes
-        .first()
-        .with_context(|| format!("{program} runs"))?;
-    let folder = Path::new("/proc").join(process.to_string());
-    let rollup = folder.join("smaps_rollup");
+    let count = u64::try_from(processes.len())?;
+    if count == 0 {
+        bail!("{program} does not run");
+    }
+    let mut sum = Shim::default();
+    for process in processes {
+        let folder = Path::new("/proc").join(process.to_string());
+        let rollup = folder.join("smaps_rollup");
+        sum.pss_kib += field(&rollup, "Pss:")?;
+        sum.rss_kib += field(&rollup, "Rss:")?;
+        sum.threads += field(&folder.join("status"), "Threads:")?;
+        sum.program_kib += fs::metadata(folder.join("exe"))?.len() >> 10;
+    }
     Ok(Shim {
-        pss_kib: field(&rollup, "Pss:")?,
-        rss_kib: field(&rollup, "Rss:")?,
-        threads: field(&folder.join("status"), "Threads:")?,
-        program_kib: fs::metadata(folder.join("exe"))?.len() >> 10,
+        pss_kib: sum.pss_kib / count,
+        rss_kib: sum.rss_kib / count,
+        threads: sum.threads.div_ceil(count),
+        program_kib: sum.program_kib / count,
     })
 }
 

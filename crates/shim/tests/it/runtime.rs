@@ -38,7 +38,12 @@ impl Stub {
     /// Waits before this verb until its gate opens.
     pub(crate) fn slow(containerd: &Containerd, verb: &str) -> Self {
         let gate = containerd.path("gate");
-        let commands = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+        // Where a test has failed, its folder goes and nobody opens the gate.
+        let commands = format!(
+            "while [ -d {} ] && ! [ -e {} ]; do sleep 0.05; done",
+            containerd.folder.path().display(),
+            gate.display()
+        );
         Self::before(containerd, verb, &commands)
     }
 

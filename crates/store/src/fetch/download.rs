@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::FetchError;
 use super::decompress::Decompressor;
+use super::pace::{self, Stopped};
 use super::progress::Progress;
 use crate::layout::Store;
 use crate::source::{NarBody, Source, SourceError};
@@ -101,26 +102,27 @@ async fn stream(
         current: Bytes::new(),
     };
     let unpacking = tokio::task::spawn_blocking(move || job.run(reader));
-    let pumped = async move {
-        while let Some(piece) = response.chunk().await? {
-            progress.add_downloaded(piece.len() as u64);
-            // An unpacker that has gone says itself why.
-            if sender.send(piece).await.is_err() {
-                break;
-            }
-        }
-        Ok::<(), reqwest::Error>(())
-    }
-    .await;
+    let pumped = pace::LEAST.pump(&mut response, progress, sender).await;
     let unpacked = joined(unpacking.await);
     match (pumped, unpacked) {
         (_, Ok(unpacked)) => Ok(unpacked),
         // What the unpacker says of a stream that broke is not the cause.
-        (Err(error), Err(Failure::Source(_))) => Err(Failure::Source(SourceError::Network {
-            from: source.name().to_owned(),
-            what: format!("the NAR of {}", path.path),
-            source: error.without_url(),
-        })),
+        (Err(stopped), Err(Failure::Source(_))) => {
+            let from = source.name().to_owned();
+            Err(Failure::Source(match stopped {
+                Stopped::Network(error) => SourceError::Network {
+                    from,
+                    what: format!("the NAR of {}", path.path),
+                    source: error.without_url(),
+                },
+                Stopped::Slow { got, seconds } => SourceError::Slow {
+                    path: path.path.clone(),
+                    from,
+                    got,
+                    seconds,
+                },
+            }))
+        }
         (_, Err(failure)) => Err(failure),
     }
 }

@@ -2,6 +2,7 @@
 
 mod decompress;
 mod download;
+mod pace;
 mod progress;
 mod publish;
 mod retry;

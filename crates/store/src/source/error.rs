@@ -123,6 +123,20 @@ pub enum SourceError {
         /// How many came.
         got: u64,
     },
+    /// The bytes come too slowly.
+    #[error(
+        "{from} sent {got} bytes of the NAR of {path} in {seconds} s, which is too slow to wait for; look at that cache and the way to it"
+    )]
+    Slow {
+        /// The path.
+        path: StorePath,
+        /// The source.
+        from: String,
+        /// How many came.
+        got: u64,
+        /// In how much time.
+        seconds: u64,
+    },
     /// The bytes are not those of the record.
     #[error(
         "corrupt NAR of {path}: expected {wanted} ({wanted_size} bytes), got {found} ({found_size} bytes) from {from}"

@@ -125,7 +125,7 @@ impl Stage {
         story.chapter(10, "Figures");
         let node = self.node.as_ref().context("the node runs")?;
         let starts = measure::starts(node, "demo/app", 7)?;
-        let memory = measure::memory(node, "demo/app")?;
+        let memory = measure::memory(node, "demo/app", 1)?;
         let cold = measure::cold(&self.stack, node, "demo/app:1", 3)?;
         let rows = [
             ("warm start", format!("{:.0} ms", starts.nival_ms)),
