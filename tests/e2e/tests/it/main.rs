@@ -5,7 +5,9 @@
     reason = "a test that cannot go on should stop right there"
 )]
 
+mod contract;
 mod faults;
+mod guest;
 mod hooks;
 mod laptop;
 mod pods;
