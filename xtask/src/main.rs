@@ -14,6 +14,7 @@ mod measure;
 mod metadata;
 mod namespace;
 mod setup;
+mod soak;
 mod tidy;
 
 use std::ffi::OsString;
@@ -70,6 +71,12 @@ enum Task {
         #[command(subcommand)]
         task: cluster::ClusterTask,
     },
+    /// Play many pod cycles, failures at every step among them, and look for what they leave behind
+    Soak {
+        /// Counted pods
+        #[arg(long, default_value_t = 1000)]
+        cycles: usize,
+    },
     /// Measure on real parts and write docs/BENCHMARKS.md
     Bench {
         /// Counted runs of each
@@ -105,6 +112,7 @@ fn run(task: Task) -> Result<()> {
         Task::Gen { check: false } => generate::write(root),
         Task::Budget => budget::check(root),
         Task::Cluster { task } => cluster::run(root, task),
+        Task::Soak { cycles } => soak::run(root, cycles),
         Task::Bench { runs } => bench::run(root, runs),
     }
 }

@@ -26,6 +26,9 @@ const FOLDERS: &[&str] = &[
     "/var/lib/nival/sandboxes",
 ];
 
+/// How a shim shows in the list: the kernel cuts its name off.
+const SHIM: &str = " containerd-shim";
+
 /// A control group that pods of one test lie in, so that nobody else's are taken for theirs.
 #[derive(Debug)]
 pub struct CgroupParent(String);
@@ -128,21 +131,35 @@ impl Node {
         ))
     }
 
-    /// Waits for the end of every shim, and lists what is there then.
+    /// Waits until so many shims are left, and lists what is there then.
     ///
     /// # Errors
-    /// Fails when one stays.
-    pub fn traces_without_shims(&self, parent: &CgroupParent) -> Result<Traces, Failure> {
+    /// Fails when others stay.
+    pub fn traces_with_shims(
+        &self,
+        wanted: usize,
+        parent: &CgroupParent,
+    ) -> Result<Traces, Failure> {
         let mut last = Traces::default();
         let waited = poll("the shims to end", || {
             last = self.traces(parent)?;
-            let shim = last
-                .0
-                .iter()
-                .any(|trace| trace.contains(" containerd-shim"));
-            Ok((!shim).then(|| last.clone()))
+            let shims = last.0.iter().filter(|trace| trace.contains(SHIM));
+            Ok((shims.count() == wanted).then(|| last.clone()))
         });
         waited.map_err(|error| Failure::Text(format!("{error}; there is {last:#?}")))
+    }
+
+    /// Returns a process' share of the memory in use, in KiB.
+    ///
+    /// # Errors
+    /// Fails when it is gone.
+    pub fn memory_share(&self, process: u32) -> Result<u64, Failure> {
+        let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+        let share = rollup.lines().find_map(|line| {
+            let share = line.strip_prefix("Pss:")?;
+            share.split_whitespace().next()?.parse().ok()
+        });
+        share.ok_or_else(|| Failure::Text(format!("process {process} has no memory")))
     }
 
     /// Waits until nothing is on the node that was not there earlier.

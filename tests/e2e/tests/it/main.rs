@@ -10,6 +10,7 @@ mod faults;
 mod guest;
 mod hooks;
 mod laptop;
+mod leaks;
 mod pods;
 mod refusals;
 mod tampering;

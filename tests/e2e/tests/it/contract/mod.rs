@@ -2,6 +2,7 @@
 
 mod away;
 mod environments;
+mod images;
 mod processes;
 mod runtimes;
 
@@ -45,6 +46,10 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         processes::limits_are_changed_and_their_breach_is_told,
     ),
     ("user", processes::an_ordinary_user_on_a_read_only_root),
+    (
+        "images",
+        images::the_placeholder_is_pinned_and_never_collected,
+    ),
     ("refused", away::a_refusal_is_told_and_leaves_nothing),
     (
         "agent",
@@ -106,7 +111,7 @@ fn keep_the_contract(line: Line, name: &str) {
         let spec = PodSpec::with_environment("first", environment).below(&parent.path());
         node.run_pod(&spec).unwrap().remove().unwrap();
     }
-    let before = node.traces_without_shims(&parent).unwrap();
+    let before = node.traces_with_shims(0, &parent).unwrap();
     for handler in ["nival", "nival-own"] {
         for (scenario, play) in SCENARIOS {
             println!("containerd {version}, handler {handler}: {scenario}");
