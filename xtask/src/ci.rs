@@ -97,7 +97,8 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     )
 }
 
-fn status_of(command: &mut Command) -> Result<()> {
+/// Runs a command to its end, and fails when it does.
+pub(crate) fn status_of(command: &mut Command) -> Result<()> {
     let line = host::process::command_line(command);
     let status = command
         .status()

@@ -14,6 +14,7 @@ mod measure;
 mod metadata;
 mod namespace;
 mod setup;
+mod soak;
 mod tidy;
 
 use std::ffi::OsString;
@@ -67,6 +68,12 @@ enum Task {
     Budget,
     /// A real Kubernetes on this machine: start, stop, use it
     Cluster(cluster::ClusterArgs),
+    /// Play many pod cycles, failures at every step among them, and look for what they leave behind
+    Soak {
+        /// Counted pods
+        #[arg(long, default_value_t = 1000)]
+        cycles: usize,
+    },
     /// Measure on real parts and write docs/BENCHMARKS.md
     Bench {
         /// Counted runs of each
@@ -102,6 +109,7 @@ fn run(task: Task) -> Result<()> {
         Task::Gen { check: false } => generate::write(root),
         Task::Budget => budget::check(root),
         Task::Cluster(arguments) => cluster::run(root, arguments),
+        Task::Soak { cycles } => soak::run(root, cycles),
         Task::Bench { runs } => bench::run(root, runs),
     }
 }

@@ -2,7 +2,9 @@
 
 mod apt;
 mod conformance;
+mod containerds;
 mod go;
+mod guest;
 mod images;
 mod kubernetes;
 mod nix;
@@ -39,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     std::thread::scope(|scope| {
         let programs = scope.spawn(|| {
             go::bring(&steps, &tools)?;
+            containerds::build(&steps, &tools)?;
             kubernetes::bring(&steps, &tools)
         });
         let packages = bring_packages(&steps, &tools);
@@ -86,6 +89,8 @@ fn lock(setup: &Path) -> Result<FileLock> {
 
 fn bring_packages(steps: &Steps, tools: &Tools) -> Result<()> {
     images::bring(steps, tools)?;
+    containerds::bring(steps, tools)?;
+    guest::bring(steps, tools)?;
     nix::bring(steps, tools)?;
     kubernetes::bring_network(steps, tools)?;
     links(steps)?;

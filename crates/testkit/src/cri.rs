@@ -24,8 +24,10 @@ pub struct PodSpec {
     pub namespace: String,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
-    /// The runtime handler, `nival` or `runc`.
+    /// The runtime handler, `nival`, `runc` or another that the node was given.
     pub handler: &'static str,
+    /// The control group that its own lies in, as the kubelet says it; empty leaves that to containerd.
+    pub cgroup_parent: String,
 }
 
 /// A running sandbox.
@@ -56,6 +58,7 @@ impl PodSpec {
             namespace,
             annotations: BTreeMap::new(),
             handler,
+            cgroup_parent: String::new(),
         }
     }
 
@@ -73,12 +76,26 @@ impl PodSpec {
         self
     }
 
+    /// Returns it for another runtime handler.
+    #[must_use]
+    pub fn handled_by(mut self, handler: &'static str) -> Self {
+        self.handler = handler;
+        self
+    }
+
+    /// Returns it below a control group.
+    #[must_use]
+    pub fn below(mut self, cgroup_parent: &str) -> Self {
+        cgroup_parent.clone_into(&mut self.cgroup_parent);
+        self
+    }
+
     fn config(&self, uid: u64) -> Value {
         json!({
             "metadata": {"name": self.name, "namespace": self.namespace, "uid": format!("uid-{uid}"), "attempt": 0},
             "annotations": self.annotations,
             "log_directory": format!("/var/log/pods/{}-{uid}", self.name),
-            "linux": {},
+            "linux": {"cgroup_parent": self.cgroup_parent},
         })
     }
 }
@@ -153,6 +170,18 @@ impl Pod<'_> {
         command: &[&str],
         more: &Value,
     ) -> Result<String, Failure> {
+        let id = self.create(name, image, command, more)?;
+        self.node.crictl(&["start", &id])?;
+        Ok(id)
+    }
+
+    fn create(
+        &self,
+        name: &str,
+        image: &str,
+        command: &[&str],
+        more: &Value,
+    ) -> Result<String, Failure> {
         let mut config = json!({
             "metadata": {"name": name, "attempt": 0},
             "image": {"image": image},
@@ -168,11 +197,8 @@ impl Pod<'_> {
             .stage(&format!("container-{}-{name}.json", self.id), &config)?;
         let id = self
             .node
-            .crictl(&["create", &self.id, &path, &self.config])?
-            .trim()
-            .to_owned();
-        self.node.crictl(&["start", &id])?;
-        Ok(id)
+            .crictl(&["create", &self.id, &path, &self.config])?;
+        Ok(id.trim().to_owned())
     }
 
     /// Runs a command in a container to its end and returns its exit code and what it wrote.
@@ -196,11 +222,44 @@ impl Pod<'_> {
     /// Fails when it goes on for too long.
     pub fn wait(&self, container: &str) -> Result<i64, Failure> {
         poll("the container to end", || {
-            let text = self.node.crictl(&["inspect", container])?;
-            let status: Value = serde_json::from_str(&text).map_err(std::io::Error::from)?;
-            let ended = status["status"]["state"] == "CONTAINER_EXITED";
-            Ok(ended.then(|| status["status"]["exitCode"].as_i64().unwrap_or(0)))
+            let status = self.status(container)?;
+            let ended = status["state"] == "CONTAINER_EXITED";
+            Ok(ended.then(|| status["exitCode"].as_i64().unwrap_or(0)))
         })
+    }
+
+    /// Returns what the CRI says of a container.
+    ///
+    /// # Errors
+    /// Fails when the runtime does not know it.
+    pub fn status(&self, container: &str) -> Result<Value, Failure> {
+        Ok(self.inspect(container)?["status"].clone())
+    }
+
+    /// Returns the number of a running container's first process on the node.
+    ///
+    /// # Errors
+    /// Fails when the runtime does not know it.
+    pub fn process(&self, container: &str) -> Result<u64, Failure> {
+        let process = self.inspect(container)?["info"]["pid"].as_u64();
+        process.ok_or_else(|| Failure::Text(format!("{container} has no process")))
+    }
+
+    fn inspect(&self, container: &str) -> Result<Value, Failure> {
+        let text = self.node.crictl(&["inspect", container])?;
+        Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
+    }
+
+    /// Runs a command in a running container on a terminal, and returns what the terminal showed.
+    ///
+    /// # Errors
+    /// Fails when it fails.
+    pub fn exec_on_terminal(&self, container: &str, command: &str) -> Result<String, Failure> {
+        // `script` is the terminal that crictl wants to have itself.
+        let line = format!("crictl exec --interactive --tty {container} {command}");
+        let mut script = self.node.machine().command("script")?;
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        run(script.stdin(std::process::Stdio::null()))
     }
 
     /// Runs a command in a running container and returns what it wrote to standard output.

@@ -1,7 +1,9 @@
 //! Fixtures and harnesses of real services for tests.
 
 pub mod cluster;
+mod containerd;
 mod cri;
+pub mod guest;
 mod holder;
 mod hub;
 mod machine;
@@ -13,12 +15,14 @@ pub mod setup;
 mod stack;
 mod sweep;
 mod throttle;
+mod traces;
 
 use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, ClusterNode, ClusterOptions};
+pub use containerd::{Containerd, Handler, Line, Registration};
 pub use cri::{BUSYBOX, PLACEHOLDER, Pod, PodSpec};
 pub use hub::{HUB_ADDRESS, Hub};
 pub use machine::{Kind, Machine, Service, World};
@@ -27,6 +31,7 @@ pub use node::{Node, NodeOptions};
 pub use stack::{KEY, OWNER, Stack, publish_script};
 pub use sweep::sweep;
 pub use throttle::Throttle;
+pub use traces::{CgroupParent, Traces};
 
 /// How long anything that is waited for may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);

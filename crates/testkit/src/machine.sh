@@ -63,4 +63,5 @@ rmdir /.old
 cd /
 if [ "$kind" = node ]; then mount --make-rshared /; fi
 echo ready
-exec sleep infinity
+# The machine's first process gets every orphan. Where it ignores their end, none stays as a zombie.
+exec env --ignore-signal=CHLD sleep infinity

@@ -1,12 +1,14 @@
 //! A Kubernetes node without Kubernetes: containerd, runc, CNI, the agent and the shim, and no Nix at all.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use serde_json::json;
 
-use crate::{Failure, Kind, Machine, Service, World, poll, setup};
+use crate::containerd::lend;
+use crate::{Containerd, Failure, Kind, Machine, Service, World, poll, setup};
 
 /// How the node is set up.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct NodeOptions {
     pub default_runtime: &'static str,
     /// The addresses of the node's pods.
     pub pods: String,
+    /// Which containerd it runs, with which runtime handlers.
+    pub containerd: Containerd,
 }
 
 impl Default for NodeOptions {
@@ -28,6 +32,7 @@ impl Default for NodeOptions {
             registry: None,
             default_runtime: "runc",
             pods: "10.88.0.0/16".to_owned(),
+            containerd: Containerd::default(),
         }
     }
 }
@@ -36,8 +41,10 @@ impl Default for NodeOptions {
 #[derive(Debug)]
 pub struct Node {
     machine: Machine,
-    containerd: Option<Service>,
-    agent: Option<Service>,
+    /// The folder with containerd's own programs, as the node sees it.
+    programs: PathBuf,
+    containerd: Mutex<Option<Service>>,
+    agent: Mutex<Option<Service>>,
 }
 
 /// The host's network is the world's: no pod leaves it.
@@ -48,6 +55,9 @@ fn network_configuration(pods: &str) -> String {
     }]});
     pods.to_string()
 }
+
+/// What tells the CRI, and so the kubelet, that an image is never to be collected.
+const PINNED: &str = "io.cri-containerd.pinned=pinned";
 
 impl Node {
     /// Starts a node: containerd with its images, and the agent.
@@ -60,16 +70,18 @@ impl Node {
 
     /// Starts a node on a machine that is there.
     pub(crate) fn start_on(machine: Machine, options: &NodeOptions) -> Result<Self, Failure> {
-        let mut node = Self {
+        let programs = options.containerd.line.place(&machine.shared())?;
+        let node = Self {
             machine,
-            containerd: None,
-            agent: None,
+            programs,
+            containerd: Mutex::default(),
+            agent: Mutex::default(),
         };
         node.write("/etc/nival/agent.toml", &options.agent_configuration)?;
-        node.write(
-            "/etc/containerd/config.toml",
-            &containerd_configuration(options.default_runtime),
-        )?;
+        let configuration = options
+            .containerd
+            .configuration(&node.programs, options.default_runtime);
+        node.write("/etc/containerd/config.toml", &configuration)?;
         node.write(
             "/etc/cni/net.d/10-pods.conflist",
             &network_configuration(&options.pods),
@@ -84,9 +96,6 @@ impl Node {
         }
         node.start_containerd()?;
         node.import_images(&setup::images())?;
-        if setup::cluster_images().is_dir() {
-            node.import_images(&setup::cluster_images())?;
-        }
         node.start_agent()?;
         Ok(node)
     }
@@ -105,11 +114,22 @@ impl Node {
         self.machine.write(path, text)
     }
 
+    /// Copies a folder of the set-up, which the node does not see, to `/opt/<name>`.
+    ///
+    /// # Errors
+    /// Fails when the node cannot take it.
+    pub fn bring(&self, source: &Path, name: &str) -> Result<(), Failure> {
+        let staged = self.machine.shared().join(name);
+        lend(source, &staged)?;
+        let script = format!("cp -a '{}' /opt/", staged.display());
+        self.machine.shell(&script).map(drop)
+    }
+
     /// Starts the agent and waits until its socket is there.
     ///
     /// # Errors
     /// Fails when it ends or does not listen.
-    pub fn start_agent(&mut self) -> Result<(), Failure> {
+    pub fn start_agent(&self) -> Result<(), Failure> {
         let mut agent = self
             .machine
             .service("nival-agent", "nival-agent", &["serve"])?;
@@ -117,7 +137,7 @@ impl Node {
             agent.check_alive()?;
             Ok(self.machine.shell("nival-agent status --json").ok())
         })?;
-        self.agent = Some(agent);
+        *held(&self.agent) = Some(agent);
         Ok(())
     }
 
@@ -125,8 +145,10 @@ impl Node {
     ///
     /// # Errors
     /// Fails when it cannot be waited for.
-    pub fn kill_agent(&mut self) -> Result<(), Failure> {
-        self.agent.take().map_or(Ok(()), |mut agent| agent.kill())
+    pub fn kill_agent(&self) -> Result<(), Failure> {
+        held(&self.agent)
+            .take()
+            .map_or(Ok(()), |mut agent| agent.kill())
     }
 
     /// Returns the agent's process, as the host numbers it.
@@ -146,24 +168,43 @@ impl Node {
     ///
     /// # Errors
     /// Fails when it does not come back.
-    pub fn restart_containerd(&mut self) -> Result<(), Failure> {
-        if let Some(mut containerd) = self.containerd.take() {
-            containerd.kill()?;
-        }
+    pub fn restart_containerd(&self) -> Result<(), Failure> {
+        self.kill_containerd()?;
         self.start_containerd()
     }
 
-    fn start_containerd(&mut self) -> Result<(), Failure> {
-        let mut containerd = self.machine.service("containerd", "containerd", &[])?;
+    /// Starts containerd and waits until it answers.
+    ///
+    /// # Errors
+    /// Fails when it ends or does not answer.
+    pub fn start_containerd(&self) -> Result<(), Failure> {
+        let program = self.programs.join("containerd").display().to_string();
+        let mut containerd = self.machine.service("containerd", &program, &[])?;
+        let question = format!(
+            "crictl info >/dev/null && {} version >/dev/null",
+            self.ctr()
+        );
         poll("containerd to be ready", || {
             containerd.check_alive()?;
-            Ok(self
-                .machine
-                .shell("crictl info >/dev/null && ctr version >/dev/null")
-                .ok())
+            Ok(self.machine.shell(&question).ok())
         })?;
-        self.containerd = Some(containerd);
+        *held(&self.containerd) = Some(containerd);
         Ok(())
+    }
+
+    /// Kills containerd as `kill -9` does; its shims are not asked.
+    ///
+    /// # Errors
+    /// Fails when it cannot be waited for.
+    pub fn kill_containerd(&self) -> Result<(), Failure> {
+        let containerd = held(&self.containerd).take();
+        containerd.map_or(Ok(()), |mut containerd| containerd.kill())
+    }
+
+    /// Returns containerd's own command line, of the daemon's version.
+    #[must_use]
+    pub fn ctr(&self) -> String {
+        format!("{} --namespace k8s.io", self.programs.join("ctr").display())
     }
 
     /// Imports every archive of a folder on the host as an image that is pinned.
@@ -176,14 +217,17 @@ impl Node {
             let archive = entry?.path();
             let staged = self.machine.shared().join("image.tar");
             fs::copy(&archive, &staged)?;
-            let label = "io.cri-containerd.pinned=pinned";
-            self.machine.shell(&format!(
-                "ctr --namespace k8s.io images import --label {label} '{}' >/dev/null",
-                staged.display()
-            ))?;
+            let (ctr, staged_at) = (self.ctr(), staged.display());
+            self.machine
+                .shell(&format!("{ctr} images import '{staged_at}' >/dev/null"))?;
             fs::remove_file(&staged)?;
         }
-        Ok(())
+        // A step of its own, because the import of 1.7 gives no label.
+        let pin = format!(
+            "for image in $({ctr} images ls -q); do {ctr} images label \"$image\" {PINNED} >/dev/null; done",
+            ctr = self.ctr()
+        );
+        self.machine.shell(&pin).map(drop)
     }
 
     /// Hides containerd's own shim, so that whatever runs on the node runs by Nival's.
@@ -200,33 +244,7 @@ impl Node {
     }
 }
 
-fn containerd_configuration(default_runtime: &str) -> String {
-    let runtime = "plugins.'io.containerd.cri.v1.runtime'";
-    let images = "plugins.'io.containerd.cri.v1.images'";
-    format!(
-        r#"version = 3
-[{images}]
-snapshotter = "overlayfs"
-[{images}.pinned_images]
-sandbox = "nival.local/pause:1"
-[{images}.registry]
-config_path = "/etc/containerd/certs.d"
-[{runtime}]
-# Test machines often lack CAP_SYS_RESOURCE; real nodes do not.
-restrict_oom_score_adj = true
-[{runtime}.containerd]
-default_runtime_name = "{default_runtime}"
-[{runtime}.containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-[{runtime}.containerd.runtimes.nival]
-runtime_type = "io.containerd.runc.v2"
-runtime_path = "{shim}"
-pod_annotations = ["nival.dev/*", "*.nival.dev/*"]
-container_annotations = ["nival.dev/*", "*.nival.dev/*"]
-[{runtime}.cni]
-bin_dirs = ["/opt/cni/bin"]
-conf_dir = "/etc/cni/net.d"
-"#,
-        shim = Path::new("/opt/nival/containerd-shim-nival-v2").display()
-    )
+/// A test that failed while it held a service has left it as it was.
+fn held(service: &Mutex<Option<Service>>) -> MutexGuard<'_, Option<Service>> {
+    service.lock().unwrap_or_else(PoisonError::into_inner)
 }

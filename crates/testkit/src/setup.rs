@@ -23,6 +23,9 @@ pub fn dir() -> PathBuf {
 pub fn is_done() -> bool {
     dir().join("packages/cache/nix-cache-info").is_file()
         && dir().join("node/bin/containerd").exists()
+        && dir().join("containerd/2.3").is_dir()
+        && crun().is_dir()
+        && guest().is_dir()
 }
 
 /// Returns the signed binary cache of the test packages (zstd).
@@ -84,6 +87,18 @@ pub fn nix_root() -> PathBuf {
 #[must_use]
 pub fn node_bin() -> PathBuf {
     dir().join("node/bin")
+}
+
+/// Returns the folder with crun (`bin/crun`) and the libraries that it brings.
+#[must_use]
+pub fn crun() -> PathBuf {
+    dir().join("crun")
+}
+
+/// Returns the folder with the emulated machine: `qemu`, `vmlinuz`, `initrd`, `root.img`.
+#[must_use]
+pub fn guest() -> PathBuf {
+    dir().join("guest")
 }
 
 /// Returns the folder with the CNI plugins bridge, loopback and host-local.

@@ -4,8 +4,8 @@ use fs_err as fs;
 use serde_json::Value;
 
 use crate::{
-    Cluster, ClusterOptions, Failure, HUB_ADDRESS, Hub, Kind, Machine, Node, NodeOptions, Registry,
-    World, setup,
+    Cluster, ClusterOptions, Containerd, Failure, HUB_ADDRESS, Hub, Kind, Machine, Node,
+    NodeOptions, Registry, World, setup,
 };
 
 /// The owner that the laptop publishes as.
@@ -122,9 +122,23 @@ impl Stack {
     /// # Errors
     /// Fails with what did not start.
     pub fn node(&self, name: &str, more: &str) -> Result<Node, Failure> {
+        self.node_with(name, more, Containerd::default())
+    }
+
+    /// Like [`Stack::node`], with a containerd of choice.
+    ///
+    /// # Errors
+    /// Fails with what did not start.
+    pub fn node_with(
+        &self,
+        name: &str,
+        more: &str,
+        containerd: Containerd,
+    ) -> Result<Node, Failure> {
         let options = NodeOptions {
             agent_configuration: self.agent_configuration(HUB_ADDRESS, more)?,
             registry: Some(self.registry.address()),
+            containerd,
             ..NodeOptions::default()
         };
         Node::start(&self.world, name, &options)

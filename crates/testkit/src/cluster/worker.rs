@@ -4,7 +4,7 @@ use super::ClusterOptions;
 use super::groups::ControlGroups;
 use super::lan::{ADDRESS, address, pods};
 use super::pki::Pki;
-use crate::{Failure, Machine, Node, NodeOptions, Service};
+use crate::{Failure, Machine, Node, NodeOptions, Service, setup};
 
 const FOLDER: &str = "/etc/kubernetes";
 
@@ -44,8 +44,12 @@ impl Worker {
                 registry: registry.and_then(|address| address.parse().ok()),
                 default_runtime: options.default_runtime,
                 pods: pods(number),
+                ..NodeOptions::default()
             },
         )?;
+        if setup::cluster_images().is_dir() {
+            node.import_images(&setup::cluster_images())?;
+        }
         if let Some(images) = &wish.images {
             node.import_images(images)?;
         }

@@ -15,7 +15,7 @@ fn stack_with_app(packages: &str) -> Stack {
 fn without_the_agent_no_pod_starts_and_with_it_again_the_retry_does() {
     require!(root, setup, programs);
     let stack = stack_with_app("bash coreutils");
-    let mut node = stack.node("node", "").unwrap();
+    let node = stack.node("node", "").unwrap();
     node.kill_agent().unwrap();
     let spec = PodSpec::with_environment("app", "demo/app");
     assert_tells(
@@ -38,7 +38,7 @@ fn without_the_agent_no_pod_starts_and_with_it_again_the_retry_does() {
 fn an_agent_killed_in_the_middle_of_a_fetch_goes_on_where_it_was() {
     require!(root, setup, programs);
     let stack = stack_with_app("bash coreutils python3 numpy");
-    let mut node = stack.node("node", "").unwrap();
+    let node = stack.node("node", "").unwrap();
     let mut prefetch = node.machine().command("nival-agent").unwrap();
     let mut prefetch = prefetch.args(["prefetch", "demo/app"]).spawn().unwrap();
     poll("the fetch to begin", || {
@@ -83,7 +83,7 @@ fn a_hub_that_goes_away_in_the_middle_is_named_and_the_retry_succeeds() {
 fn a_full_disk_is_named_and_with_room_the_pod_starts() {
     require!(root, setup, programs);
     let stack = stack_with_app("bash coreutils python3 numpy");
-    let mut node = stack.node("node", "").unwrap();
+    let node = stack.node("node", "").unwrap();
     node.kill_agent().unwrap();
     node.machine()
         .shell("mkdir -p /var/lib/nival && mount -t tmpfs -o size=24m tmpfs /var/lib/nival")

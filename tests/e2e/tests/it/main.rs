@@ -5,9 +5,12 @@
     reason = "a test that cannot go on should stop right there"
 )]
 
+mod contract;
 mod faults;
+mod guest;
 mod hooks;
 mod laptop;
+mod leaks;
 mod pods;
 mod refusals;
 mod tampering;

@@ -149,12 +149,7 @@ fn exec_logs_exit_codes_kill_and_stats_are_as_with_any_runtime() {
 
     // The budget of a shim, which every pod pays: its share of the memory in use.
     let shim = node.machine().processes("containerd-shim-nival-v2")[0];
-    let rollup = fs_err::read_to_string(format!("/proc/{shim}/smaps_rollup")).unwrap();
-    let share = rollup
-        .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .unwrap();
-    let kib: u64 = share.split_whitespace().next().unwrap().parse().unwrap();
+    let kib = node.memory_share(shim).unwrap();
     assert!(kib <= 6 << 10, "the shim takes {kib} KiB");
 
     node.crictl(&["stop", "--timeout", "0", &container])
