@@ -160,6 +160,24 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
     }
 }
 
+impl Apt {
+    /// Unpacks packages, downloaded for the purpose, into a scratch folder that lasts as long as what is returned.
+    pub(super) fn unpack<'a>(
+        &self,
+        scratch: &Path,
+        packages: impl IntoIterator<Item = &'a Package>,
+    ) -> Result<TempDir> {
+        let packages: Vec<&Package> = packages.into_iter().collect();
+        let folder = tempfile::tempdir_in(scratch)?;
+        let debs = tempfile::tempdir_in(scratch)?;
+        self.download(packages.iter().copied(), debs.path())?;
+        for package in packages {
+            unpack(&debs.path().join(package.file_name()), folder.path())?;
+        }
+        Ok(folder)
+    }
+}
+
 impl Package {
     /// Returns a file name with only the characters that Nix allows in names.
     pub(super) fn file_name(&self) -> String {

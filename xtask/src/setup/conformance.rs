@@ -7,7 +7,7 @@ use anyhow::Result;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use super::apt::{self, Apt};
+use super::apt::Apt;
 use super::go::{self, Programs};
 use super::images::{FOLDERS, applets};
 use super::kubernetes::{LINKER, MODULE, SUMS};
@@ -51,16 +51,18 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
         let suite = bin.join("e2e.test");
         RUNNER.build_test("k8s.io/kubernetes/test/e2e", &go, steps, &suite)
     })?;
-    let inputs = Inputs::of_recipe(1).with(BUSYBOX_SUITE);
+    let inputs = Inputs::of_recipe(2).with(BUSYBOX_SUITE);
     steps.run("busybox-newest", inputs, |folder| {
         let apt = Apt::open(&steps.scratch(), BUSYBOX_SUITE, &tools.keyring())?;
         let packages = apt.describe(&["busybox-static"])?;
-        apt.download(packages.values(), &steps.scratch())?;
-        packages
-            .values()
-            .try_for_each(|package| apt::unpack(&steps.scratch().join(package.file_name()), folder))
+        let unpacked = apt.unpack(&steps.scratch(), packages.values())?;
+        fs::copy(
+            unpacked.path().join("usr/bin/busybox"),
+            folder.join("busybox"),
+        )?;
+        Ok(())
     })?;
-    let busybox = steps.setup().join("busybox-newest/usr/bin/busybox");
+    let busybox = steps.setup().join("busybox-newest/busybox");
     let programs = [
         fs::read(&busybox)?,
         fs::read(steps.setup().join("workloads/agnhost"))?,

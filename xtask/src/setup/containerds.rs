@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use fs_err as fs;
 
-use super::apt::{self, Apt, Package};
+use super::apt::{Apt, Package};
 use super::go::{self, Programs};
-use super::step::{Inputs, Steps, remove};
+use super::step::{Inputs, Steps};
 use super::tools::Tools;
 
 /// The suite that still has containerd 1.7, whose module cannot be built by `go build` outside of its own tree.
@@ -138,22 +138,5 @@ fn unpack(
 ) -> Result<tempfile::TempDir> {
     let apt = Apt::open(&steps.scratch(), suite, &tools.keyring())?;
     let packages: Vec<Package> = apt.describe(names)?.into_values().collect();
-    unpack_all(&apt, steps, &packages)
-}
-
-/// Unpacks packages into a scratch folder that lasts as long as what is returned.
-pub(super) fn unpack_all(
-    apt: &Apt,
-    steps: &Steps,
-    packages: &[Package],
-) -> Result<tempfile::TempDir> {
-    let scratch = tempfile::tempdir_in(steps.scratch())?;
-    let debs = scratch.path().join(".debs");
-    fs::create_dir(&debs)?;
-    apt.download(packages, &debs)?;
-    for package in packages {
-        apt::unpack(&debs.join(package.file_name()), scratch.path())?;
-    }
-    remove(&debs)?;
-    Ok(scratch)
+    apt.unpack(&steps.scratch(), &packages)
 }

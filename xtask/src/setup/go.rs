@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 
-use super::apt::{self, Apt};
-use super::step::{Inputs, Steps};
+use super::apt::Apt;
+use super::step::{self, Inputs, Steps};
 use super::tools::Tools;
 use crate::say;
 
@@ -222,12 +222,8 @@ fn bring_toolchain(steps: &Steps, tools: &Tools, folder: &Path) -> Result<()> {
         format!("golang-{major}.{minor}-src"),
     ];
     let packages = apt.describe(&names.each_ref().map(String::as_str))?;
-    let debs = steps.scratch().join("debs-go");
-    fs::create_dir_all(&debs)?;
-    apt.download(packages.values(), &debs)?;
-    packages
-        .values()
-        .try_for_each(|package| apt::unpack(&debs.join(package.file_name()), folder))
+    let unpacked = apt.unpack(&steps.scratch(), packages.values())?;
+    step::move_into(unpacked.path(), folder)
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 
 use super::apt::{Apt, Package};
-use super::containerds::unpack_all;
 use super::step::{Inputs, Steps};
 use super::tools::{SUITE, Tools};
 
@@ -62,7 +61,7 @@ fn closure(apt: &Apt, roots: &[&str], is_needed: impl Fn(&str) -> bool) -> Resul
 fn emulator(apt: &Apt, steps: &Steps, folder: &Path) -> Result<()> {
     let is_needed =
         |name: &str| name.starts_with("qemu-system-") || name == "seabios" || is_library(name);
-    let unpacked = unpack_all(apt, steps, &closure(apt, EMULATOR, is_needed)?)?;
+    let unpacked = apt.unpack(&steps.scratch(), &closure(apt, EMULATOR, is_needed)?)?;
     for part in ["bin", "lib", "share"] {
         fs::create_dir_all(folder.join(part))?;
     }
@@ -110,7 +109,7 @@ fn kernel(apt: &Apt, steps: &Steps, folder: &Path) -> Result<tempfile::TempDir> 
     });
     let real = real.with_context(|| format!("{KERNEL} depends on no kernel"))?;
     let packages: Vec<Package> = apt.describe(&[&real])?.into_values().collect();
-    let unpacked = unpack_all(apt, steps, &packages)?;
+    let unpacked = apt.unpack(&steps.scratch(), &packages)?;
     let mut images = fs::read_dir(unpacked.path().join("boot"))?.filter_map(|entry| {
         let path = entry.ok()?.path();
         path.file_name()?
@@ -169,7 +168,7 @@ fn system(apt: &Apt, steps: &Steps, tools: &Tools, kernel: &Path, folder: &Path)
         let own = SYSTEM.contains(&name) || name.starts_with("dbus") || name == "dmsetup";
         own || is_library(name)
     };
-    let unpacked = unpack_all(apt, steps, &closure(apt, SYSTEM, is_needed)?)?;
+    let unpacked = apt.unpack(&steps.scratch(), &closure(apt, SYSTEM, is_needed)?)?;
     let root = unpacked.path();
     for part in [
         "proc",

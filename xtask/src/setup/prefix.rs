@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 
-use super::apt::{self, Apt, Package};
+use super::apt::Apt;
 use super::step::{self, Inputs, Steps};
 use super::tools::Tools;
 
@@ -45,17 +45,11 @@ impl Prefix {
     fn fill(&self, steps: &Steps, tools: &Tools, fresh: &Path, target: &Path) -> Result<()> {
         let apt = Apt::open(&steps.scratch(), self.suite, &tools.keyring())?;
         let closure = apt.closure(self.packages)?;
-        let debs = tempfile::Builder::new()
-            .prefix("debs-")
-            .tempdir_in(steps.scratch())?;
-        let wanted: Vec<&Package> = closure
+        let wanted = closure
             .values()
-            .filter(|package| self.is_needed(&package.name))
-            .collect();
-        apt.download(wanted.iter().copied(), debs.path())?;
-        for package in wanted {
-            apt::unpack(&debs.path().join(package.file_name()), fresh)?;
-        }
+            .filter(|package| self.is_needed(&package.name));
+        let unpacked = apt.unpack(&steps.scratch(), wanted)?;
+        step::move_into(unpacked.path(), fresh)?;
         let share = fresh.join("usr/share");
         for part in ["doc", "man", "locale", "lintian", "bug"] {
             step::remove(&share.join(part))?;

@@ -111,6 +111,15 @@ fn replace(fresh: &Path, target: &Path, old: &Path) -> Result<()> {
     remove(old)
 }
 
+/// Moves everything in a folder into another one of the same file system.
+pub(super) fn move_into(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::rename(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Removes a folder with everything in it, if it is there.
 pub(super) fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
