@@ -82,16 +82,12 @@ impl Reaper {
         Expectation(self.clone())
     }
 
-    /// Kills a child that was started here and has not ended yet.
-    pub(crate) fn kill_unless_ended(&self, pid: i32) {
-        // The lock keeps the child from being reaped, and its number from being another process's.
+    /// Sends a signal to a process that somebody waits for here, or fails when it has ended.
+    pub(crate) fn signal(&self, pid: i32, signal: Signal) -> rustix::io::Result<()> {
+        // The lock keeps the process from being reaped, and its number from being another one's.
         let state = self.state();
-        if state.waiters.contains_key(&pid)
-            && let Some(process) = Pid::from_raw(pid)
-        {
-            // It may have ended without being reaped yet.
-            kill_process(process, Signal::KILL).ok();
-        }
+        let process = Pid::from_raw(pid).filter(|_| state.waiters.contains_key(&pid));
+        kill_process(process.ok_or(rustix::io::Errno::SRCH)?, signal)
     }
 
     /// Collects every child that has ended.
@@ -174,6 +170,15 @@ mod tests {
         assert_eq!(Exit::new(9).status, 137);
         // With the bit that says that a core was dumped.
         assert_eq!(Exit::new(0x80 | 11).status, 139);
+    }
+
+    #[test]
+    fn nobody_is_signalled_in_the_place_of_who_has_ended() {
+        let reaper = Reaper::default();
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        // This process lives, but nobody waits for it here.
+        let refused = reaper.signal(own, Signal::KILL);
+        assert_eq!(refused, Err(rustix::io::Errno::SRCH));
     }
 
     #[test]

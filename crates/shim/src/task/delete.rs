@@ -1,5 +1,6 @@
 //! `Delete`: forgets a process that has ended, and a container with its first one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_shim::api::DeleteResponse;
@@ -29,6 +30,13 @@ pub(crate) async fn delete(shim: &Shim, id: &str, exec_id: &str) -> Result<Delet
     let process = container.process(exec_id)?;
     // A start under way is waited for: what it makes must not be forgotten.
     let _gate = process.gate.lock().await;
+    if !Arc::ptr_eq(&container.process(exec_id)?, &process) {
+        // Another deletion was quicker, and the name is another process's by now.
+        return Err(Error::NoProcess {
+            container: container.id.clone(),
+            exec: exec_id.to_owned(),
+        });
+    }
     process.check_deletable()?;
     process.close_streams().await;
     if process.exit().is_none() {

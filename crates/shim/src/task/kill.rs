@@ -1,9 +1,10 @@
 //! `Kill`: sends a signal to a process, or to all of a container.
 
 use containerd_shim::api::KillRequest;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::error::{Error, Result};
+use crate::reaper::Reaper;
 use crate::server::Shim;
 
 /// How runtimes say that there is nobody to kill.
@@ -29,7 +30,7 @@ pub(crate) async fn kill(shim: &Shim, request: &KillRequest) -> Result<()> {
                 verb: "kill",
                 state: "created",
             }),
-            pid => signal(pid, request.signal),
+            pid => signal(shim.reaper(), pid, request.signal),
         };
     }
     let killed = container
@@ -45,20 +46,17 @@ pub(crate) async fn kill(shim: &Shim, request: &KillRequest) -> Result<()> {
 }
 
 /// Sends a signal to one process.
-pub(super) fn signal(pid: i32, signal: u32) -> Result<()> {
+pub(super) fn signal(reaper: &Reaper, pid: i32, signal: u32) -> Result<()> {
     let number = i32::try_from(signal).ok();
-    let named = number.and_then(Signal::from_named_raw);
-    let (Some(signal), Some(pid)) = (named, Pid::from_raw(pid)) else {
+    let Some(named) = number.and_then(Signal::from_named_raw) else {
         return Err(Error::Request {
             field: "signal",
             reason: format!("{signal} is no signal that an added process can be sent"),
         });
     };
-    match kill_process(pid, signal) {
+    match reaper.signal(pid, named) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::SRCH) => Err(Error::Finished),
-        Err(error) => Err(Error::path("signal", format!("/proc/{pid:?}"))(
-            error.into(),
-        )),
+        Err(error) => Err(Error::path("signal", format!("/proc/{pid}"))(error.into())),
     }
 }

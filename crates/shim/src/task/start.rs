@@ -149,7 +149,7 @@ async fn start_added(
             Ok(())
         }
         Err(error) => {
-            super::kill::signal(pid, KILL).ok();
+            super::kill::signal(shim.reaper(), pid, KILL).ok();
             Err(error)
         }
     }
