@@ -60,6 +60,21 @@ async fn a_bundle_without_a_root_filesystem_is_refused(containerd: &Containerd) 
     shim.shut_down().await;
 }
 
+async fn a_specification_beyond_all_measure_is_not_read(containerd: &Containerd) {
+    let text = "x".repeat(17 << 20);
+    let bundle = Bundle::new(containerd, "huge", "true")
+        .annotated(&pod("sandbox"))
+        .annotated(&[("nival.dev/environment", &text)]);
+    let _log = bundle.log();
+    let shim = containerd.shim(&bundle).await;
+    let error = shim.create(&bundle).await.unwrap_err();
+    assert!(
+        error.starts_with("the container's specification has 178") && error.len() < 300,
+        "{error}"
+    );
+    shim.shut_down().await;
+}
+
 async fn a_root_filesystem_that_cannot_be_mounted_is_told(containerd: &Containerd) {
     let mut bundle = mounted(Bundle::new(containerd, "unmountable", "true"));
     bundle.mounts[0].source = "/no/such/layer".into();
@@ -301,6 +316,7 @@ async fn without_anybody_to_take_events_containers_run_all_the_same() {
 }
 
 in_both_dialects! {
+    a_specification_beyond_all_measure_is_not_read
     a_bundle_without_a_root_filesystem_is_refused
     a_root_filesystem_that_cannot_be_mounted_is_told
     a_runtime_that_fails_to_create_leaves_nothing

@@ -219,3 +219,22 @@ async fn half_a_mapping_is_refused_and_nothing_stays_mounted() {
     assert_eq!(containerd.mounts(), 0);
     shim.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_cannot_be_mapped_are_named_and_nothing_stays_mounted() {
+    require!(root, setup);
+    let containerd = Containerd::start().await;
+    let bundle = Bundle::empty(&containerd, "unmappable", &["true"]).changed(with_user_namespace);
+    let mut bundle = layered(bundle, 1);
+    let lower = bundle.mounts[0].options.last_mut().unwrap();
+    lower.push_str(":/proc");
+    let _log = bundle.log();
+    let shim = containerd.shim(&bundle).await;
+    let error = shim.create(&bundle).await.unwrap_err();
+    assert!(
+        error.contains("cannot map the owners of /proc: ") && error.contains("hostUsers"),
+        "{error}"
+    );
+    shim.shut_down().await;
+    containerd.expect_nothing_left().await;
+}
