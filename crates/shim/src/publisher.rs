@@ -19,7 +19,8 @@ const PACKAGE: &str = "containerd.events";
 /// Events that wait while containerd is away. It asks for the state of every task when it returns, so what is lost
 /// beyond this is not missed.
 const QUEUE: usize = 1024;
-const ATTEMPTS: u32 = 5;
+/// With the pauses between, longer than a restart of containerd takes.
+const ATTEMPTS: u32 = 40;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the last events may take when the shim ends.

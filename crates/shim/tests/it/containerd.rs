@@ -8,13 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use containerd_shim::api::{
-    ConnectRequest, CreateTaskRequest, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest,
-    KillRequest, Options, ShutdownRequest, StartRequest, StateRequest, Status, WaitRequest,
-};
+use containerd_shim::api::{Empty, Options};
 use containerd_shim::protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim::protos::shim::events::ForwardRequest;
-use containerd_shim::protos::shim_async::{Client, Events, create_events};
+use containerd_shim::protos::shim_async::{Events, create_events};
 use fs_err as fs;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
@@ -23,10 +20,12 @@ use ttrpc::r#async::{Server, TtrpcContext};
 use ttrpc::context::{Context, with_duration};
 
 use crate::bundle::Bundle;
-use crate::task::Task;
+use crate::shim::Shim;
 
 pub(crate) const NAMESPACE: &str = "nival-test";
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Where containerd takes events, in its folder.
+const EVENTS: &str = "events.sock";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A containerd with a folder of its own.
 pub(crate) struct Containerd {
@@ -58,6 +57,15 @@ impl Events for EventLog {
     }
 }
 
+async fn take_events(folder: &Path, events: &Arc<Mutex<Vec<String>>>) -> Server {
+    let service = create_events(Arc::new(EventLog(events.clone())));
+    let address = format!("unix://{}", folder.join(EVENTS).display());
+    let server = Server::new().bind(&address).unwrap();
+    let mut server = server.register_service(service);
+    server.start().await.unwrap();
+    server
+}
+
 impl Containerd {
     pub(crate) async fn start() -> Self {
         Self::speaking(Dialect::Message).await
@@ -72,13 +80,7 @@ impl Containerd {
         let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         fs::set_permissions(folder.path(), passable).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
-        let service = create_events(Arc::new(EventLog(events.clone())));
-        let address = format!("unix://{}", folder.path().join("events.sock").display());
-        let mut server = Server::new()
-            .bind(&address)
-            .unwrap()
-            .register_service(service);
-        server.start().await.unwrap();
+        let server = take_events(folder.path(), &events).await;
         Self {
             folder,
             program: env!("CARGO_BIN_EXE_containerd-shim-nival-v2").into(),
@@ -129,7 +131,7 @@ impl Containerd {
 
     fn plain(&self, bundle: &Bundle) -> String {
         let mut command = self.command(bundle, "start");
-        command.env("TTRPC_ADDRESS", self.path("events.sock"));
+        command.env("TTRPC_ADDRESS", self.path(EVENTS));
         let input = options_any(&Options::default()).write_to_bytes().unwrap();
         let output = Self::run(&mut command, &input);
         assert!(output.status.success(), "{output:?}");
@@ -141,7 +143,7 @@ impl Containerd {
             instance_id: bundle.id.clone(),
             namespace: NAMESPACE.into(),
             containerd_grpc_address: self.path("containerd.sock").display().to_string(),
-            containerd_ttrpc_address: self.path("events.sock").display().to_string(),
+            containerd_ttrpc_address: self.path(EVENTS).display().to_string(),
             socket_dir: Some(self.path("s").display().to_string()),
             ..BootstrapParams::default()
         };
@@ -219,7 +221,20 @@ impl Containerd {
     /// Takes no more events.
     pub(crate) async fn stop_taking_events(&mut self) {
         self.server.shutdown().await.unwrap();
-        fs::remove_file(self.path("events.sock")).ok();
+        fs::remove_file(self.path(EVENTS)).ok();
+    }
+
+    /// Breaks off so many attempts to deliver an event, and then takes events again.
+    pub(crate) async fn take_events_after(&mut self, attempts: usize) {
+        let path = self.path(EVENTS);
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        for _ in 0..attempts {
+            let attempt = tokio::time::timeout(DEADLINE, listener.accept()).await;
+            drop(attempt.unwrap().unwrap());
+        }
+        drop(listener);
+        fs::remove_file(&path).unwrap();
+        self.server = take_events(self.folder.path(), &self.events).await;
     }
 
     /// Counts what is mounted in the folder.
@@ -256,199 +271,6 @@ impl Drop for Containerd {
             command.arg(container.file_name()).output().ok();
         }
     }
-}
-
-/// A running shim.
-pub(crate) struct Shim {
-    pub(crate) task: Task,
-    pub(crate) address: String,
-    pub(crate) options: Options,
-}
-
-impl Shim {
-    pub(crate) async fn connect(address: &str, service: &'static str, root: PathBuf) -> Self {
-        let client = Client::connect(address).await.unwrap();
-        Self {
-            task: Task::new(client, service),
-            address: address.to_owned(),
-            options: Options {
-                root: root.display().to_string(),
-                ..Options::default()
-            },
-        }
-    }
-
-    pub(crate) fn socket(&self) -> &Path {
-        Path::new(self.address.strip_prefix("unix://").unwrap())
-    }
-
-    pub(crate) async fn create(&self, bundle: &Bundle) -> Result<u32, String> {
-        self.create_with(bundle, options_any(&self.options)).await
-    }
-
-    pub(crate) async fn create_with(&self, bundle: &Bundle, options: Any) -> Result<u32, String> {
-        self.create_within(DEADLINE, bundle, options).await
-    }
-
-    pub(crate) async fn create_within(
-        &self,
-        deadline: Duration,
-        bundle: &Bundle,
-        options: Any,
-    ) -> Result<u32, String> {
-        let request = CreateTaskRequest {
-            id: bundle.id.clone(),
-            bundle: bundle.path.display().to_string(),
-            stdin: bundle.pipe("stdin"),
-            stdout: bundle.pipe("stdout"),
-            stderr: bundle.pipe("stderr"),
-            terminal: bundle.terminal,
-            options: Some(options).into(),
-            rootfs: bundle.mounts.clone(),
-            ..CreateTaskRequest::default()
-        };
-        let created = self.task.create(with_duration(deadline), &request).await;
-        created.map(|response| response.pid).map_err(message)
-    }
-
-    pub(crate) async fn start(&self, id: &str, exec_id: &str) -> Result<u32, String> {
-        self.start_within(DEADLINE, id, exec_id).await
-    }
-
-    pub(crate) async fn start_within(
-        &self,
-        deadline: Duration,
-        id: &str,
-        exec_id: &str,
-    ) -> Result<u32, String> {
-        let request = StartRequest {
-            id: id.into(),
-            exec_id: exec_id.into(),
-            ..StartRequest::default()
-        };
-        let started = self.task.start(with_duration(deadline), &request).await;
-        started.map(|response| response.pid).map_err(message)
-    }
-
-    pub(crate) async fn exec(
-        &self,
-        bundle: &Bundle,
-        exec_id: &str,
-        process: &serde_json::Value,
-    ) -> Result<(), String> {
-        self.add(bundle, exec_id, process, false).await
-    }
-
-    pub(crate) async fn exec_on_terminal(
-        &self,
-        bundle: &Bundle,
-        exec_id: &str,
-        process: &serde_json::Value,
-    ) -> Result<(), String> {
-        self.add(bundle, exec_id, process, true).await
-    }
-
-    async fn add(
-        &self,
-        bundle: &Bundle,
-        exec_id: &str,
-        process: &serde_json::Value,
-        terminal: bool,
-    ) -> Result<(), String> {
-        let request = ExecProcessRequest {
-            id: bundle.id.clone(),
-            exec_id: exec_id.into(),
-            terminal,
-            stdin: bundle.pipe(&format!("{exec_id}-stdin")),
-            stdout: bundle.pipe(&format!("{exec_id}-stdout")),
-            spec: Some(Any {
-                type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".into(),
-                value: serde_json::to_vec(process).unwrap(),
-                ..Any::default()
-            })
-            .into(),
-            ..ExecProcessRequest::default()
-        };
-        let added = self.task.exec(patience(), &request).await;
-        added.map(drop).map_err(message)
-    }
-
-    pub(crate) async fn status(&self, id: &str, exec_id: &str) -> Result<Status, String> {
-        let request = StateRequest {
-            id: id.into(),
-            exec_id: exec_id.into(),
-            ..StateRequest::default()
-        };
-        let state = self.task.state(patience(), &request).await;
-        state.map(|state| state.status.unwrap()).map_err(message)
-    }
-
-    /// Waits until a process is in this state.
-    pub(crate) async fn until_status(&self, id: &str, exec_id: &str, wanted: Status) {
-        let begun = Instant::now();
-        while self.status(id, exec_id).await != Ok(wanted) {
-            assert!(begun.elapsed() < DEADLINE, "waited in vain for {wanted:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Returns the number of the shim's process.
-    pub(crate) async fn pid(&self) -> Pid {
-        let request = ConnectRequest::default();
-        let connected = self.task.connect(patience(), &request).await.unwrap();
-        Pid::from_raw(i32::try_from(connected.shim_pid).unwrap()).unwrap()
-    }
-
-    pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> u32 {
-        let request = WaitRequest {
-            id: id.into(),
-            exec_id: exec_id.into(),
-            ..WaitRequest::default()
-        };
-        let ended = self.task.wait(patience(), &request).await;
-        ended.unwrap().exit_status
-    }
-
-    pub(crate) async fn kill(&self, id: &str, exec_id: &str, signal: u32) -> Result<(), String> {
-        let request = KillRequest {
-            id: id.into(),
-            exec_id: exec_id.into(),
-            signal,
-            ..KillRequest::default()
-        };
-        let killed = self.task.kill(patience(), &request).await;
-        killed.map(drop).map_err(message)
-    }
-
-    pub(crate) async fn delete(&self, id: &str, exec_id: &str) -> Result<DeleteResponse, String> {
-        let request = DeleteRequest {
-            id: id.into(),
-            exec_id: exec_id.into(),
-            ..DeleteRequest::default()
-        };
-        self.task
-            .delete(patience(), &request)
-            .await
-            .map_err(message)
-    }
-
-    /// Asks the shim to end, and waits until its socket is gone. No process that it has is dead and not waited for.
-    pub(crate) async fn shut_down(&self) {
-        let pid = self.pid().await;
-        until("the shim to wait for its children", || !has_zombies(pid)).await;
-        let request = ShutdownRequest::default();
-        // The connection may close before the answer comes.
-        self.task.shutdown(patience(), &request).await.ok();
-        until("the shim to end", || !is_socket(self.socket())).await;
-    }
-}
-
-fn has_zombies(parent: Pid) -> bool {
-    let status = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("status")).ok();
-    let parent = format!("\nPPid:\t{}\n", parent.as_raw_nonzero());
-    let all = fs::read_dir("/proc").unwrap().flatten().filter_map(status);
-    all.filter(|status| status.contains(&parent))
-        .any(|status| status.contains("\nState:\tZ"))
 }
 
 /// Makes two tests of each scenario, one for each way in which containerd speaks, and looks that nothing is left.

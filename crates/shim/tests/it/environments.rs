@@ -11,7 +11,8 @@ use ttrpc::Code;
 
 use crate::agent::TestAgent;
 use crate::bundle::{Bundle, install_busybox};
-use crate::containerd::{Containerd, Shim};
+use crate::containerd::Containerd;
+use crate::shim::Shim;
 
 const STORE_PATH: &str = "/nix/store/00000000000000000000000000000000-tools";
 

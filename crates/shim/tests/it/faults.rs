@@ -315,6 +315,26 @@ async fn without_anybody_to_take_events_containers_run_all_the_same() {
     containerd.expect_nothing_left().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_containerd_that_was_away_hears_of_everything_in_its_order() {
+    testkit::require!(root, setup);
+    let mut containerd = Containerd::start().await;
+    let bundle = Bundle::new(&containerd, "heard-late", "exit 3");
+    let _log = bundle.log();
+    let shim = containerd.shim(&bundle).await;
+    containerd.stop_taking_events().await;
+    shim.create(&bundle).await.unwrap();
+    shim.start(&bundle.id, "").await.unwrap();
+    assert_eq!(shim.wait(&bundle.id, "").await, 3);
+    containerd.take_events_after(8).await;
+    containerd
+        .expect_events(&["/tasks/create", "/tasks/start", "/tasks/exit"])
+        .await;
+    shim.delete(&bundle.id, "").await.unwrap();
+    shim.shut_down().await;
+    containerd.expect_nothing_left().await;
+}
+
 in_both_dialects! {
     a_specification_beyond_all_measure_is_not_read
     a_bundle_without_a_root_filesystem_is_refused

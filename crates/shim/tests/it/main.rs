@@ -9,6 +9,7 @@ mod agent;
 mod bundle;
 mod containerd;
 mod runtime;
+mod shim;
 mod task;
 
 mod cycles;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use containerd_shim::api::Options;
 use fs_err as fs;
 
-use crate::containerd::{Containerd, Shim, until};
+use crate::containerd::{Containerd, until};
+use crate::shim::Shim;
 
 /// A script in the place of runc.
 pub(crate) struct Stub {
