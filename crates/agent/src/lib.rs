@@ -1,6 +1,7 @@
 //! `nival-agent`: the store as a node service.
 
 mod agent;
+mod answer;
 mod args;
 mod commands;
 mod env_vars;
