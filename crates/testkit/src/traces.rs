@@ -149,14 +149,15 @@ impl Node {
         waited.map_err(|error| Failure::Text(format!("{error}; there is {last:#?}")))
     }
 
-    /// Returns a process' share of the memory in use, in KiB.
+    /// Returns the memory that a process has made for itself, in KiB. Its share of its program changes with how many
+    /// others run the same one, in other tests too.
     ///
     /// # Errors
     /// Fails when it is gone.
     pub fn memory_share(&self, process: u32) -> Result<u64, Failure> {
         let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
         let share = rollup.lines().find_map(|line| {
-            let share = line.strip_prefix("Pss:")?;
+            let share = line.strip_prefix("Pss_Anon:")?;
             share.split_whitespace().next()?.parse().ok()
         });
         share.ok_or_else(|| Failure::Text(format!("process {process} has no memory")))
