@@ -67,6 +67,9 @@ enum ClusterTask {
         /// Which specs, as a regular expression on their names
         #[arg(long, default_value = conformance::FOCUS)]
         focus: String,
+        /// Only these of the three runs
+        #[arg(long, value_delimiter = ',')]
+        runs: Vec<conformance::Run>,
         /// Leave the last cluster running afterwards, until `down`
         #[arg(long)]
         keep: bool,
@@ -107,12 +110,14 @@ pub(crate) fn run(root: &Path, arguments: ClusterArgs) -> Result<()> {
         ClusterTask::Conformance {
             report,
             focus,
+            runs,
             keep,
         } => conformance::run(
             root,
             &conformance::Wish {
                 report,
                 focus,
+                runs,
                 keep: keep.then_some(folder),
             },
         ),
