@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl Throttle {
     }
 }
 
-fn serve(mut client: TcpStream, network: &PathBuf, pace: &Pace) -> Result<(), Failure> {
+fn serve(mut client: TcpStream, network: &Path, pace: &Pace) -> Result<(), Failure> {
     let mut hub = inside(network, || Ok(TcpStream::connect(HUB_ADDRESS)?))?;
     let (mut questions, mut answers) = (client.try_clone()?, hub.try_clone()?);
     let asking = thread::spawn(move || {

@@ -28,10 +28,11 @@ struct Kept {
 impl Kept {
     fn start(nodes: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let log = fs_err::File::create(folder.path().join("log")).unwrap();
         let keeper = task(folder.path())
             .args(["hold", "--nodes", nodes, "--default-runtime", "runc"])
             .stdin(Stdio::null())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .stderr(log.into_file())
             .spawn()
             .unwrap();
         Self { folder, keeper }

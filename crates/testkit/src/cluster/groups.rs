@@ -101,12 +101,13 @@ fn make(parent: &Path, name: &str) -> Result<(), Failure> {
 
 /// Removes a tree from every hierarchy. Tells whether nothing of it is left.
 fn remove(name: &str) -> bool {
-    hierarchies()
+    // Counted, so that one that stays does not keep the next from being removed.
+    let staying = hierarchies()
         .iter()
         .map(|root| root.join(name))
-        .filter(|group| group.exists())
-        .map(|group| remove_tree(&group))
-        .fold(true, |all, one| all && one)
+        .filter(|group| group.exists() && !remove_tree(group))
+        .count();
+    staying == 0
 }
 
 fn remove_tree(group: &Path) -> bool {

@@ -91,6 +91,10 @@ fn tokens(nodes: u8) -> String {
     lines.join("\n") + "\n"
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is handed to `map_err` by its name"
+)]
 fn failed(error: rcgen::Error) -> Failure {
     Failure::Text(format!("making a certificate: {error}"))
 }

@@ -18,7 +18,9 @@ struct Scene<'world> {
     parent: &'world CgroupParent,
 }
 
-const CYCLE: &[(&str, fn(&Scene<'_>))] = &[
+type Play = fn(&Scene<'_>);
+
+const CYCLE: &[(&str, Play)] = &[
     ("a container that ends", ends),
     ("a container that is killed", is_killed),
     ("an environment that is not there", is_unknown),
@@ -104,10 +106,6 @@ fn shims(node: &Node) -> Vec<u32> {
 }
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "whoever plays many cycles wants to know how far they are and what they showed"
-)]
 fn pod_cycles_leave_nothing_behind() {
     require!(root, setup, programs);
     let cycles = match std::env::var(CYCLES_VARIABLE) {

@@ -45,6 +45,10 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         "limits",
         processes::limits_are_changed_and_their_breach_is_told,
     ),
+    (
+        "pause",
+        processes::a_container_is_paused_and_resumed_and_no_checkpoint_is_promised,
+    ),
     ("user", processes::an_ordinary_user_on_a_read_only_root),
     (
         "images",

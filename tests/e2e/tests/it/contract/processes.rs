@@ -157,3 +157,27 @@ pub(super) fn an_ordinary_user_on_a_read_only_root(scene: &Scene<'_>) {
     assert!(text.contains("Read-only file system"), "{text}");
     pod.remove().unwrap();
 }
+
+/// What the CRI has no verbs for, through containerd's own command line.
+pub(super) fn a_container_is_paused_and_resumed_and_no_checkpoint_is_promised(scene: &Scene<'_>) {
+    let (pod, container) = scene.sleeper("pause");
+    let task = |verb: &str| {
+        let line = format!("{} tasks {verb} {container}", scene.node.ctr());
+        scene.node.machine().shell(&line)
+    };
+    let state = |wanted: &str| {
+        let line = format!("{} tasks ls | grep {container}", scene.node.ctr());
+        let listed = scene.node.machine().shell(&line).unwrap();
+        assert!(listed.contains(wanted), "{listed}");
+    };
+    state("RUNNING");
+    task("pause").unwrap();
+    state("PAUSED");
+    task("resume").unwrap();
+    state("RUNNING");
+    pod.exec(&container, &["true"]).unwrap();
+    let error = task("checkpoint").unwrap_err().to_string();
+    assert!(error.contains("the shim does not drive CRIU"), "{error}");
+    state("RUNNING");
+    pod.remove().unwrap();
+}

@@ -32,6 +32,14 @@ pod_annotations = ["nival.dev/*", "*.nival.dev/*"]
 container_annotations = ["nival.dev/*", "*.nival.dev/*"]
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nival-own.options]
 SystemdCgroup = true
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nival-crun]
+runtime_type = "io.containerd.runc.v2"
+runtime_path = "/opt/nival/containerd-shim-nival-v2"
+pod_annotations = ["nival.dev/*", "*.nival.dev/*"]
+container_annotations = ["nival.dev/*", "*.nival.dev/*"]
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nival-crun.options]
+SystemdCgroup = true
+BinaryName = "/opt/crun/bin/crun"
 "#;
 
 /// No network of its own: the guest has no CNI plugins.
@@ -77,6 +85,7 @@ fn fill(folder: &Path, stack: &Stack) {
     for image in ["pause.tar", "placeholder.tar"] {
         copy(&setup::images().join(image), "images");
     }
+    copy(&setup::crun(), "crun");
     copy(&stack.hub.data(), "hub");
     let key = stack.public_key().unwrap();
     let agent = format!("hub = \"http://{HUB_ADDRESS}\"\n[trust]\n{OWNER} = [\"{key}\"]\n");
@@ -118,12 +127,18 @@ fn with_systemd_and_cgroup_v2_a_container_is_a_scope_that_is_counted_limited_and
         found.unwrap_or_else(|| panic!("the guest did not tell {name}; its console:\n{console}"))
     };
     assert!(fact("cgroups").contains("memory"), "{console}");
-    for handler in ["nival", "nival-own"] {
+    for handler in ["nival", "nival-own", "nival-crun"] {
         let fact = |name: &str| fact(&format!("{handler}.{name}"));
+        // crun makes a group of its own below the scope that systemd makes for it.
+        let own = if handler == "nival-crun" {
+            "/container"
+        } else {
+            ""
+        };
         let group = fact("group");
         let prefix = format!("0::/kubepods.slice/{PARENT}/cri-containerd-");
         assert!(
-            group.starts_with(&prefix) && group.ends_with(".scope"),
+            group.starts_with(&prefix) && group.ends_with(&format!(".scope{own}")),
             "{group}"
         );
         assert_eq!(fact("scope"), "active");

@@ -22,6 +22,7 @@ cp /test/containerd.toml /etc/containerd/config.toml
 cp /test/crictl.yaml /etc/
 cp -r /test/hub /root/.local/share/nival-hub
 ln -s /test/bin/containerd-shim-nival-v2 /opt/nival/
+cp -r /test/crun /opt/
 service() { # a name, then a command
   unit=$1
   shift
@@ -40,7 +41,7 @@ done
 until_says closures nival-agent status --json
 until_says 200 wget -S -O /dev/null http://127.0.0.1:7878/readyz
 
-for handler in nival nival-own; do
+for handler in nival nival-own nival-crun; do
   pod=$(crictl runp --cancel-timeout 300s --runtime "$handler" /test/pod.json)
   main=$(crictl create "$pod" /test/main.json /test/pod.json)
   crictl start "$main" >/dev/null
