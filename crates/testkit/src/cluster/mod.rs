@@ -199,10 +199,9 @@ impl Cluster {
     /// Returns the nodes with their names.
     #[must_use]
     pub fn nodes(&self) -> Vec<(String, &Node)> {
-        let one = |worker: &'_ Worker| worker.name();
         self.workers
             .iter()
-            .map(|worker| (one(worker), worker.node()))
+            .map(|worker| (worker.name(), worker.node()))
             .collect()
     }
 

@@ -7,7 +7,23 @@ use testkit::{Cluster, Stack};
 const MAPPING: &str = include_str!("mapping.yaml");
 
 /// What no environment can have, by a part of the spec's name.
-const EXPLAINED: &[(&str, &str)] = &[];
+const EXPLAINED: &[(&str, &str)] = &[
+    (
+        "should be able to override the image's default command and arguments",
+        PATH_IN_IMAGE,
+    ),
+    (
+        "should be able to override the image's default arguments (container cmd)",
+        PATH_IN_IMAGE,
+    ),
+    (
+        "should be able to override the image's default command (container entrypoint)",
+        PATH_IN_IMAGE,
+    ),
+];
+
+const PATH_IN_IMAGE: &str = "the program prints the path by which the image has it, \
+    and an environment's programs have theirs in the store";
 
 /// Publishes an environment for each kind of test image.
 pub(super) fn publish(stack: &Stack) -> Result<()> {
