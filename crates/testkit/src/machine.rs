@@ -13,6 +13,8 @@ use crate::{Failure, Registry, programs, run, setup};
 
 /// Where worlds have their folders: it is not emptied at a restart, and not kept in memory.
 pub(crate) const WORLDS: &str = "/var/tmp";
+/// How their names begin.
+pub(crate) const PREFIX: &str = "nvl";
 
 /// Builds a machine's root; it says `ready` when that is done and then lives until it is killed.
 const SCRIPT: &str = include_str!("machine.sh");
@@ -60,7 +62,7 @@ impl World {
     /// Fails where namespaces cannot be made.
     pub fn new() -> Result<Self, Failure> {
         // A short path: sockets below it must stay under 108 bytes.
-        let folder = tempfile::Builder::new().prefix("nvl").tempdir_in(WORLDS)?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(WORLDS)?;
         Owner::this_process()?.mark(folder.path())?;
         let network = Network::new()?;
         Ok(Self { folder, network })

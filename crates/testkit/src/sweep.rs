@@ -1,10 +1,12 @@
 //! Finds and removes what killed processes left of worlds and clusters.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use fs_err as fs;
 
+use crate::machine::{PREFIX, WORLDS};
 use crate::{Failure, cluster};
 
 /// The file in a world's folder that names its owner.
@@ -54,18 +56,36 @@ impl fmt::Display for Owner {
 /// Removes what is left of worlds and clusters whose process was killed. Their programs and mounts died with it.
 pub fn sweep() {
     cluster::sweep();
-    let Ok(entries) = fs::read_dir(super::machine::WORLDS) else {
+    let Ok(entries) = fs::read_dir(WORLDS) else {
         return;
     };
     for entry in entries.flatten() {
         let folder = entry.path();
-        let owner = fs::read_to_string(folder.join(OWNER_FILE));
-        let owner = owner.ok().and_then(|text| Owner::parse(&text));
-        if owner.is_some_and(|owner| owner.is_gone()) {
+        if is_world(&folder) && owner_of(&folder).is_some_and(|owner| owner.is_gone()) {
             // What cannot be removed now is tried again by the next sweep.
             fs::remove_dir_all(&folder).ok();
         }
     }
+}
+
+/// Tells whether a folder is a world of this user's: anybody may make folders beside them.
+fn is_world(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    let own = |folder: &Path| {
+        let about = fs::symlink_metadata(folder).ok();
+        about.is_some_and(|about| {
+            about.is_dir() && about.uid() == rustix::process::geteuid().as_raw()
+        })
+    };
+    name.is_some_and(|name| name.starts_with(PREFIX)) && own(folder)
+}
+
+fn owner_of(folder: &Path) -> Option<Owner> {
+    let file = folder.join(OWNER_FILE);
+    if !fs::symlink_metadata(&file).ok()?.is_file() {
+        return None;
+    }
+    Owner::parse(&fs::read_to_string(file).ok()?)
 }
 
 fn start_time(process: u32) -> Option<String> {
@@ -89,5 +109,20 @@ mod tests {
         assert!(other.is_gone());
         assert!(Owner::parse("4194999-77").unwrap().is_gone());
         assert!(Owner::parse("of-somebody-else").is_none());
+    }
+
+    #[test]
+    fn a_folder_of_another_name_or_with_a_strange_owner_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = folder.path().join(format!("{PREFIX}x"));
+        fs::create_dir(&world).unwrap();
+        assert!(is_world(&world) && owner_of(&world).is_none());
+        let other = folder.path().join("other");
+        fs::create_dir(&other).unwrap();
+        assert!(!is_world(&other));
+        std::os::unix::fs::symlink(&world, folder.path().join(format!("{PREFIX}link"))).unwrap();
+        assert!(!is_world(&folder.path().join(format!("{PREFIX}link"))));
+        fs::write(world.join(OWNER_FILE), "4194999-77").unwrap();
+        assert!(owner_of(&world).unwrap().is_gone());
     }
 }

@@ -47,11 +47,11 @@ spec:
 fn each_its_own(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(POD)?;
     stage.ready("several")?;
-    let logs = |container: &str| stage.kubectl(&["logs", "several", "-c", container]);
-    ensure_tells(&logs("main")?, &["Python 3.", "no jq"])?;
-    ensure_tells(&logs("query")?, &["jq runs"])?;
+    let said = |container: &str, last: &str| stage.said("several", container, last);
+    ensure_tells(&said("main", "no jq\n")?, &["Python 3."])?;
+    said("query", "jq runs")?;
     // The environment comes first, and the image's own programs stay.
-    let layered = logs("layered")?;
+    let layered = said("layered", "/bin\n")?;
     let lines: Vec<&str> = layered.lines().collect();
     let path = lines.get(2).copied().unwrap_or_default();
     ensure(
@@ -63,8 +63,9 @@ fn each_its_own(stage: &mut Stage) -> Result<(), Failure> {
             && path.ends_with("/bin"),
         || format!("the layered container says: {layered}"),
     )?;
-    ensure(logs("excluded")? == "no jq\n0\n", || {
-        format!("the excluded container says: {:?}", logs("excluded"))
+    let excluded = said("excluded", "\n0\n")?;
+    ensure(excluded == "no jq\n0\n", || {
+        format!("the excluded container says: {excluded:?}")
     })?;
     let outside = stage.kubectl(&[
         "exec",

@@ -1,5 +1,6 @@
 //! Parts of a node that die while pods start or run.
 
+use serde_json::Value;
 use testkit::{Failure, poll};
 
 use crate::hostile::pod;
@@ -28,11 +29,9 @@ const ENVIRONMENT: &str = "nival.dev/environment: demo/app";
 
 fn agent_down(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.node().kill_agent()?;
-    stage.cluster.apply(&pod("waits", ENVIRONMENT))?;
-    let told = stage.event(
-        "waits",
-        &["FailedCreatePodSandBox", "nival-agent is not running"],
-    );
+    let applied = stage.cluster.apply(&pod("waits", ENVIRONMENT));
+    let words = ["FailedCreatePodSandBox", "nival-agent is not running"];
+    let told = applied.and_then(|()| stage.event("waits", &words));
     stage.cluster.node().start_agent()?;
     told?;
     stage.ready("waits")
@@ -62,13 +61,15 @@ fn containerd_restart(stage: &mut Stage) -> Result<(), Failure> {
 fn shim_killed(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(&pod("struck", ENVIRONMENT))?;
     stage.ready("struck")?;
-    let sandbox = stage
-        .cluster
-        .node()
-        .crictl(&["pods", "-q", "--name", "struck"])?;
-    let sandbox = sandbox.trim();
-    stage.cluster.node().machine().shell(&format!(
-        "pkill -KILL -f '[c]ontainerd-shim-nival-v2 .*-id {sandbox}'"
+    let node = stage.cluster.node();
+    let sandbox = node.crictl(&["pods", "-q", "--name", "struck"])?;
+    let sandbox = sandbox.trim().to_owned();
+    let container = node.crictl(&["ps", "-q", "--pod", &sandbox])?;
+    let inspected = node.crictl(&["inspect", container.trim()])?;
+    let inspected: Value = serde_json::from_str(&inspected).map_err(std::io::Error::from)?;
+    let process = inspected["info"]["pid"].to_string();
+    node.machine().shell(&format!(
+        "test -d /proc/{process} && pkill -KILL -f '[c]ontainerd-shim-nival-v2 .*-id {sandbox}'"
     ))?;
     poll("the pod's container to be started again", || {
         let path =
@@ -77,40 +78,48 @@ fn shim_killed(stage: &mut Stage) -> Result<(), Failure> {
         Ok((state.starts_with(|first| first != '0') && state.ends_with("true")).then_some(()))
     })?;
     stage.exec("struck", "python3 --version")?;
-    stage.kubectl(&["delete", "pod", "struck", "--timeout=60s"])?;
-    // The kubelet collects dead sandboxes later; what lived in them has to be gone now.
-    let script = format!("pgrep -f '[c]ontainerd-shim-nival-v2 .*-id {sandbox}' || true");
-    let shims = stage.cluster.node().machine().shell(&script)?;
-    ensure(shims.is_empty(), || format!("shims are left: {shims}"))
+    // What ran under the killed shim must not go on beside what took its place.
+    let node = stage.cluster.node();
+    poll("what the killed shim ran to be gone", || {
+        Ok(node
+            .machine()
+            .shell(&format!("test ! -d /proc/{process}"))
+            .ok())
+    })?;
+    stage
+        .kubectl(&["delete", "pod", "struck", "--timeout=60s"])
+        .map(drop)
 }
 
 fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
+    stage.cluster.node().kill_agent()?;
+    let told = squeeze(stage);
+    // Whatever came of it, the stories after this one have a whole node.
     let node = stage.cluster.node();
     node.kill_agent()?;
-    // The agent's whole folder on a disk that is too small for the closure, and later on one that is not.
-    let machine = node.machine();
-    machine.shell("mount -t tmpfs -o size=8m tmpfs /var/lib/nival")?;
+    node.machine()
+        .shell("! mountpoint -q /var/lib/nival || umount -l /var/lib/nival")?;
+    node.start_agent()?;
+    told
+}
+
+/// Puts the agent's whole folder on a disk that is too small for the closure, and later on one that is not.
+fn squeeze(stage: &mut Stage) -> Result<(), Failure> {
+    let node = stage.cluster.node();
+    node.machine()
+        .shell("mount -t tmpfs -o size=8m tmpfs /var/lib/nival")?;
     node.start_agent()?;
     stage
         .cluster
         .apply(&pod("squeezed", "nival.dev/environment: demo/large"))?;
-    let told = stage.event("squeezed", &["FailedCreatePodSandBox", "no space for"]);
+    stage.event("squeezed", &["FailedCreatePodSandBox", "no space for"])?;
     stage
         .cluster
         .node()
         .machine()
         .shell("mount -o remount,size=600m /var/lib/nival")?;
-    let ready = told.and_then(|_| stage.ready("squeezed"));
-    stage.kubectl(&[
-        "delete",
-        "pod",
-        "squeezed",
-        "--ignore-not-found",
-        "--timeout=60s",
-    ])?;
-    let node = stage.cluster.node();
-    node.kill_agent()?;
-    node.machine().shell("umount -l /var/lib/nival")?;
-    node.start_agent()?;
-    ready
+    stage.ready("squeezed")?;
+    stage
+        .kubectl(&["delete", "pod", "squeezed", "--timeout=60s"])
+        .map(drop)
 }

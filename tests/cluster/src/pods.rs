@@ -63,10 +63,7 @@ fn like_any_other(stage: &mut Stage) -> Result<(), Failure> {
 
     let page = forwarded(stage)?;
     ensure_tells(&page, &["from-the-environment"])?;
-    poll("the server to log the request", || {
-        let logs = stage.kubectl(&["logs", "server"])?;
-        Ok(logs.contains("GET /").then_some(()))
-    })?;
+    stage.said("server", "main", "GET /")?;
 
     // The liveness probe runs inside of the environment too, and its failure restarts the container.
     stage.exec("server", "rm /tmp/www/index.html")?;
@@ -178,10 +175,7 @@ fn ordinary(stage: &mut Stage) -> Result<(), Failure> {
     for runtime in ["", "runtimeClassName: nival"] {
         stage.cluster.apply(&ORDINARY.replace("RUNTIME", runtime))?;
         stage.ready("ordinary")?;
-        let logs = poll("its first words", || {
-            let logs = stage.kubectl(&["logs", "ordinary"])?;
-            Ok((!logs.is_empty()).then_some(logs))
-        })?;
+        let logs = stage.said("ordinary", "main", "\n")?;
         ensure(logs.trim() == "0", || {
             format!("an ordinary pod sees store paths: {logs}")
         })?;

@@ -133,6 +133,16 @@ impl Stage {
         }
     }
 
+    /// Waits until a container has said something with this part in it, and returns all that it said.
+    pub(crate) fn said(&self, pod: &str, container: &str, part: &str) -> Result<String, Failure> {
+        let mut said = String::new();
+        poll("a container's words", || {
+            said = self.kubectl(&["logs", pod, "-c", container])?;
+            Ok(said.contains(part).then(|| said.clone()))
+        })
+        .map_err(|failure| Failure::Text(format!("{failure}: {part:?} is not in {said:?}")))
+    }
+
     /// Returns a field of a pod.
     pub(crate) fn get(&self, pod: &str, path: &str) -> Result<String, Failure> {
         self.kubectl(&["get", "pod", pod, "-o", &format!("jsonpath={path}")])

@@ -2,7 +2,7 @@
 
 use testkit::{Failure, poll};
 
-use crate::{Stage, Story, ensure, ensure_tells};
+use crate::{Stage, Story, ensure};
 
 pub(crate) const STORIES: &[Story] = &[Story {
     name: "a-push-and-a-restart-bring-the-new-generation",
@@ -62,7 +62,7 @@ fn logs_tell(stage: &Stage, part: &str) -> Result<(), Failure> {
     })?;
     let names = stage.kubectl(&["get", "pods", "-l", "app=tools", "-o", "name"])?;
     for name in names.lines() {
-        ensure_tells(&stage.kubectl(&["logs", name])?, &[part])?;
+        stage.said(name, "main", part)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
 use serde::Serialize;
-use testkit::{ClusterNode, ClusterOptions, Stack};
+use testkit::{Cluster, ClusterNode, ClusterOptions, Stack};
 
 use crate::say;
 use outcome::{Outcome, Verdict};
@@ -86,9 +86,13 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
     super::prepare(root)?;
     let logs = root.join("target/conformance");
     let mut outcomes = BTreeMap::new();
+    let mut last = None;
     for run in RUNS.into_iter().filter(|run| wish.wants(*run)) {
         let begun = Instant::now();
-        let outcome = judge(run, wish, &logs.join(run.name()))?;
+        // The one before ends here, so that there is only one at a time.
+        drop(last.take());
+        let (outcome, cluster) = judge(run, wish, &logs.join(run.name()))?;
+        last = Some(cluster);
         let passed = count(&outcome, Verdict::Passed);
         say(&format!(
             "{}: {passed} of {} specs passed ({:.0} s)",
@@ -107,6 +111,10 @@ pub(super) fn run(root: &Path, wish: &Wish) -> Result<()> {
     }
     if wish.focus == FOCUS && outcomes.len() == RUNS.len() {
         page::write(root, &report)?;
+    }
+    if let (Some(folder), Some((cluster, stack))) = (&wish.keep, last) {
+        say("the last cluster is kept until `cargo xtask cluster down`, said elsewhere");
+        super::keeper::hold_cluster(folder, cluster, stack)?;
     }
     let worse = |spec: &&Spec| {
         let nival = wish.wants(Run::Nival) && spec.nival != Verdict::Passed;
@@ -129,8 +137,11 @@ fn count(outcome: &BTreeMap<String, Outcome>, verdict: Verdict) -> usize {
         .count()
 }
 
+/// A cluster that the suite ran on, with what it stands on.
+type Judged = (Cluster, Stack);
+
 /// Runs the suite on a cluster of its own and returns what came of each spec.
-fn judge(run: Run, wish: &Wish, logs: &Path) -> Result<BTreeMap<String, Outcome>> {
+fn judge(run: Run, wish: &Wish, logs: &Path) -> Result<(BTreeMap<String, Outcome>, Judged)> {
     let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
     stack.make_key()?;
     let images = testkit::setup::dir().join("conformance/images");
@@ -185,10 +196,7 @@ fn judge(run: Run, wish: &Wish, logs: &Path) -> Result<BTreeMap<String, Outcome>
     if outcome.is_empty() {
         bail!("no spec has {:?} in its name", wish.focus);
     }
-    if let Some(folder) = wish.keep.as_ref().filter(|_| run == Run::Environment) {
-        super::keeper::hold_cluster(folder, cluster, stack)?;
-    }
-    Ok(outcome)
+    Ok((outcome, (cluster, stack)))
 }
 
 fn compare(outcomes: &BTreeMap<Run, BTreeMap<String, Outcome>>) -> Report {

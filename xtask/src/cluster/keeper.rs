@@ -6,14 +6,18 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cluster_stories::Stage;
 use fs_err as fs;
-use testkit::{Cluster, ClusterNode, ClusterOptions, Machine, Stack, poll};
+use testkit::{Cluster, ClusterNode, ClusterOptions, Machine, Stack, poll_within};
 
 use super::state::{OUTSIDE, State};
 use crate::say;
+
+/// How long the control plane, and each node, may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `down` says.
 const END: &[u8] = b"end\n";
@@ -36,7 +40,8 @@ pub(super) fn start(folder: &Path, nodes: u8, default_runtime: &str) -> Result<S
         // The terminal's end and its Ctrl-C are not the cluster's.
         .process_group(0);
     let mut keeper = command.spawn()?;
-    let found = poll("the cluster to be up", || {
+    let patience = PATIENCE * (u32::from(nodes) + 1);
+    let found = poll_within(patience, "the cluster to be up", || {
         if let Some(status) = keeper.try_wait()? {
             let log = fs::read_to_string(&path).unwrap_or_default();
             return Err(testkit::Failure::Text(format!(
