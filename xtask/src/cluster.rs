@@ -183,9 +183,11 @@ fn down(folder: &Path) -> Result<()> {
         None => say("no cluster is running"),
     }
     State::forget(folder)?;
-    // Also after a crash, when there is nobody left to clean up.
-    testkit::sweep();
-    Ok(())
+    // Also after a crash, when there is nobody left to clean up, and what was killed may still be on its way out.
+    Ok(testkit::poll(
+        "what a killed cluster left to be gone",
+        || Ok(testkit::sweep().then_some(())),
+    )?)
 }
 
 fn run_in(folder: &Path, on: Option<&str>, words: &[OsString]) -> Result<()> {

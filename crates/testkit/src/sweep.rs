@@ -53,19 +53,20 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Removes what is left of worlds and clusters whose process was killed. Their programs and mounts died with it.
-pub fn sweep() {
-    cluster::sweep();
+/// Removes what is left of worlds and clusters whose process was killed. Their programs and mounts die with it, and
+/// need a moment for that. Tells whether nothing is left.
+pub fn sweep() -> bool {
+    let mut clean = cluster::sweep();
     let Ok(entries) = fs::read_dir(WORLDS) else {
-        return;
+        return clean;
     };
     for entry in entries.flatten() {
         let folder = entry.path();
         if is_world(&folder) && owner_of(&folder).is_some_and(|owner| owner.is_gone()) {
-            // What cannot be removed now is tried again by the next sweep.
-            fs::remove_dir_all(&folder).ok();
+            clean &= fs::remove_dir_all(&folder).is_ok();
         }
     }
+    clean
 }
 
 /// Tells whether a folder is a world of this user's: anybody may make folders beside them.

@@ -52,8 +52,9 @@ impl Drop for ControlGroups {
     }
 }
 
-/// Removes what clusters left whose process was killed.
-pub(crate) fn sweep() {
+/// Removes what clusters left whose process was killed. Tells whether nothing of it is left.
+pub(crate) fn sweep() -> bool {
+    let mut clean = true;
     for root in hierarchies() {
         let Ok(entries) = fs::read_dir(&root) else {
             continue;
@@ -62,10 +63,11 @@ pub(crate) fn sweep() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let owner = name.strip_prefix(PREFIX).and_then(Owner::parse);
             if owner.is_some_and(|owner| owner.is_gone()) {
-                remove(&name);
+                clean &= remove(&name);
             }
         }
     }
+    clean
 }
 
 /// Returns the roots of the machine's hierarchies: one for each controller, or the only one.
