@@ -48,8 +48,8 @@ pub(crate) struct Container {
     pub(crate) publisher: Publisher,
     /// Held while the container is deleted.
     pub(crate) deletion: tokio::sync::Mutex<()>,
-    /// Keeps the shim from ending.
-    pub(crate) _busy: Busy,
+    /// Keeps the shim from ending, until the container is deleted.
+    pub(crate) busy: Mutex<Option<Busy>>,
 }
 
 impl Container {

@@ -16,10 +16,10 @@ use crate::any;
 
 /// Where containerd's events are defined.
 const PACKAGE: &str = "containerd.events";
-/// Events that wait while containerd is away. It asks for the state of every task when it returns, so what is lost
-/// beyond this is not missed.
+/// Events that wait while containerd is away. What comes beyond this is lost, and containerd does not ask for it: an end
+/// that it was not told of is one that it does not know of.
 const QUEUE: usize = 1024;
-/// With the pauses between, longer than a restart of containerd takes.
+/// With the pauses between some 20 s, longer than a restart of containerd takes; then the event is lost.
 const ATTEMPTS: u32 = 40;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);

@@ -49,6 +49,8 @@ pub(crate) struct Shim {
 enum Slot {
     Creating(Creation),
     Created(Arc<Container>),
+    /// Gone but for its lease, and until when.
+    Leaving(CancellationToken),
 }
 
 /// A creation under way, as others see it.
@@ -56,7 +58,7 @@ enum Slot {
 pub(crate) struct Creation {
     /// Set when nobody waits for it any more.
     pub(crate) abandoned: CancellationToken,
-    /// Set when it has come to its end, good or bad, and has cleaned up behind itself.
+    /// Set when it has come to its end, good or bad, and has cleaned up behind itself but for its lease.
     over: CancellationToken,
 }
 
@@ -85,22 +87,38 @@ impl Shim {
     }
 
     /// Takes a container's name; the name is free again when what is returned goes away.
-    pub(crate) fn reserve(self: &Arc<Self>, id: &str) -> Result<Busy> {
+    pub(crate) async fn reserve(self: &Arc<Self>, id: &str) -> Result<Busy> {
+        loop {
+            let free = match self.try_reserve(id)? {
+                Ok(busy) => return Ok(busy),
+                Err(free) => free,
+            };
+            free.cancelled().await;
+        }
+    }
+
+    /// Takes a name, or returns what tells that it may be free soon.
+    fn try_reserve(self: &Arc<Self>, id: &str) -> Result<Result<Busy, CancellationToken>> {
         if self.stopping.is_cancelled() {
             return Err(Error::ShuttingDown);
         }
         let mut containers = self.containers();
-        if containers.contains_key(id) {
-            return Err(Error::ContainerExists { id: id.to_owned() });
+        match containers.get(id) {
+            None => {}
+            Some(Slot::Leaving(free)) => return Ok(Err(free.clone())),
+            Some(Slot::Creating(_) | Slot::Created(_)) => {
+                return Err(Error::ContainerExists { id: id.to_owned() });
+            }
         }
         let creation = Creation::default();
         containers.insert(id.to_owned(), Slot::Creating(creation.clone()));
         self.busy.send_modify(|count| *count += 1);
-        Ok(Busy {
+        Ok(Ok(Busy {
             shim: self.clone(),
             id: id.to_owned(),
             creation,
-        })
+            free: CancellationToken::new(),
+        }))
     }
 
     /// Ends a creation under way, since who deletes a container does not wait for it any more.
@@ -121,16 +139,12 @@ impl Shim {
         }
     }
 
-    pub(crate) fn remove(&self, id: &str) {
-        // Outside of the lock, since the container takes it when it goes.
-        let removed = self.containers().remove(id);
-        drop(removed);
-    }
-
     pub(crate) fn container(&self, id: &str) -> Result<Arc<Container>> {
         match self.containers().get(id) {
             Some(Slot::Created(container)) => Ok(container.clone()),
-            Some(Slot::Creating(_)) | None => Err(Error::NoContainer { id: id.to_owned() }),
+            Some(Slot::Creating(_) | Slot::Leaving(_)) | None => {
+                Err(Error::NoContainer { id: id.to_owned() })
+            }
         }
     }
 
@@ -168,22 +182,34 @@ pub(crate) struct Busy {
     shim: Arc<Shim>,
     id: String,
     creation: Creation,
+    /// Set when the name is free again.
+    free: CancellationToken,
 }
 
 impl Busy {
     pub(crate) fn creation(&self) -> &Creation {
         &self.creation
     }
+
+    /// Lets the container be unknown, while its name stays taken until the end.
+    pub(crate) fn leave(&self) {
+        let leaving = Slot::Leaving(self.free.clone());
+        let gone = self.shim.containers().insert(self.id.clone(), leaving);
+        // Outside of the lock.
+        drop(gone);
+        self.creation.over.cancel();
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut containers = self.shim.containers();
-        if let Some(Slot::Creating(_)) = containers.get(&self.id) {
+        if let Some(Slot::Creating(_) | Slot::Leaving(_)) = containers.get(&self.id) {
             containers.remove(&self.id);
         }
         drop(containers);
         self.creation.over.cancel();
+        self.free.cancel();
         self.shim.busy.send_modify(|count| *count -= 1);
     }
 }

@@ -1,7 +1,7 @@
 //! containerd's task service: each request goes to its verb, each error becomes a status.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use containerd_shim::TtrpcResult;
@@ -38,12 +38,13 @@ fn answer<T>(verb: &str, id: &str, result: Result<T>) -> TtrpcResult<T> {
     })
 }
 
-fn patience(context: &TtrpcContext) -> Option<Duration> {
+/// Returns until when the caller waits, less what its answer needs. Asked on arrival.
+fn until(context: &TtrpcContext) -> Option<Instant> {
     let nanoseconds = u64::try_from(context.timeout_nano)
         .ok()
         .filter(|time| *time > 0)?;
     let time = Duration::from_nanos(nanoseconds);
-    Some(time - ANSWER_MARGIN.min(time / ANSWER_PART))
+    Some(Instant::now() + (time - ANSWER_MARGIN.min(time / ANSWER_PART)))
 }
 
 /// Runs a verb in a task of its own. The server drops what it waits for at the caller's deadline, and when the
@@ -72,7 +73,7 @@ impl Task for Service {
     ) -> TtrpcResult<CreateTaskResponse> {
         let id = request.id.clone();
         info!("create {id}");
-        let created = task::create(&self.0, request, patience(context)).await;
+        let created = task::create(&self.0, request, until(context)).await;
         let response = |pid| CreateTaskResponse {
             pid,
             ..CreateTaskResponse::default()
@@ -85,9 +86,9 @@ impl Task for Service {
         context: &TtrpcContext,
         request: StartRequest,
     ) -> TtrpcResult<StartResponse> {
-        let (shim, id, patience) = (self.0.clone(), request.id.clone(), patience(context));
+        let (shim, id, until) = (self.0.clone(), request.id.clone(), until(context));
         let started = to_its_end("start", async move {
-            task::start(&shim, &request.id, &request.exec_id, patience).await
+            task::start(&shim, &request.id, &request.exec_id, until).await
         });
         let response = |pid| StartResponse {
             pid,

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_shim::api::CreateTaskRequest;
 use containerd_shim::asynchronous::io::Stdio;
@@ -16,14 +16,15 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::delete::delete_container;
+use super::{left, release::release};
 use crate::annotations::{self, Role};
 use crate::cgroup::Cgroup;
 use crate::container::{Container, unmount_all};
 use crate::error::{Error, Result};
 use crate::hook::Listener;
 use crate::mount;
-use crate::nival::{self, Agent, Prepared};
-use crate::options::{self, RuntimeOptions};
+use crate::nival::{self, Prepared};
+use crate::options::RuntimeOptions;
 use crate::process::Process;
 use crate::reaper::{Exit, Reaper};
 use crate::runtime::Runtime;
@@ -44,16 +45,16 @@ const LARGEST_CONFIG: u64 = 16 << 20;
 pub(crate) async fn create(
     shim: &Arc<Shim>,
     request: CreateTaskRequest,
-    patience: Option<Duration>,
+    until: Option<Instant>,
 ) -> Result<u32> {
     check(&request)?;
-    let busy = shim.reserve(&request.id)?;
+    let busy = shim.reserve(&request.id).await?;
     let _given_up = busy.creation().abandoned.clone().drop_guard();
     let (tell, told) = oneshot::channel();
     let shim = shim.clone();
     tokio::spawn(async move {
         let id = request.id.clone();
-        let created = make(&shim, &request, busy, patience).await;
+        let created = make(&shim, &request, busy, until).await;
         if let Err(Ok(_pid)) = tell.send(created)
             && let Ok(container) = shim.container(&id)
         {
@@ -87,7 +88,7 @@ async fn make(
     shim: &Arc<Shim>,
     request: &CreateTaskRequest,
     busy: Busy,
-    patience: Option<Duration>,
+    until: Option<Instant>,
 ) -> Result<u32> {
     let bundle = PathBuf::from(&request.bundle);
     let options = match request.options.as_ref() {
@@ -112,10 +113,16 @@ async fn make(
         rootfs: &rootfs,
         leased: false,
     };
-    let made = match Box::pin(attempt.run(request, &mut spec, patience)).await {
+    let made = match Box::pin(attempt.run(request, &mut spec, until)).await {
         Ok(made) => made,
         Err(error) => {
-            attempt.undo().await;
+            unmount_all(&attempt.mounted);
+            let leased = attempt.leased;
+            busy.leave();
+            if leased {
+                // An agent that hangs must not keep the answer, which may say just that.
+                release(busy, &options, &bundle);
+            }
             return Err(error);
         }
     };
@@ -140,7 +147,7 @@ async fn make(
         added: Mutex::default(),
         publisher: shim.publisher().clone(),
         deletion: tokio::sync::Mutex::default(),
-        _busy: busy,
+        busy: Mutex::new(Some(busy)),
     });
     shim.insert(container.clone());
     container.publish(&TaskCreate {
@@ -189,7 +196,7 @@ impl Attempt<'_> {
         &mut self,
         request: &CreateTaskRequest,
         spec: &mut Value,
-        patience: Option<Duration>,
+        until: Option<Instant>,
     ) -> Result<Made> {
         let id = &request.id;
         let runtime = Runtime::new(
@@ -207,7 +214,7 @@ impl Attempt<'_> {
         let abandoned = self.creation.abandoned.clone();
         let stopping = self.shim.stopping().clone();
         let prepared = tokio::select! {
-            prepared = self.prepare(id, spec, patience) => prepared?,
+            prepared = self.prepare(id, spec, left(until)) => prepared?,
             // Nobody waits for this fetch any more; what the agent has begun it goes on with.
             () = abandoned.cancelled() => return Err(Error::Abandoned { id: id.clone() }),
             () = stopping.cancelled() => return Err(Error::ShuttingDown),
@@ -323,29 +330,12 @@ impl Attempt<'_> {
             () = abandoned.cancelled() => tokio::time::timeout(GRACE, step).await.ok(),
         }
     }
-
-    async fn undo(&self) {
-        unmount_all(&self.mounted);
-        if self.leased {
-            release(self.options, self.bundle).await;
-        }
-    }
 }
 
 /// Removes what the runtime has made of a container that failed.
 async fn remove(runtime: &Runtime, id: &str) {
     if let Err(error) = runtime.run("delete", &["--force", id]).await {
         warn!("deleting {id} after its failed creation: {error}");
-    }
-}
-
-/// Gives a bundle's lease back, as far as that is possible: it ends with the bundle's folder in any case.
-pub(super) async fn release(options: &RuntimeOptions, bundle: &Path) {
-    let Ok(socket) = options::agent_socket(options) else {
-        return;
-    };
-    if let Err(error) = Agent::at(&socket).release(bundle).await {
-        log::debug!("releasing {}: {error}", bundle.display());
     }
 }
 

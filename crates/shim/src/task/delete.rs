@@ -1,6 +1,6 @@
 //! `Delete`: forgets a process that has ended, and a container with its first one.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use containerd_shim::api::DeleteResponse;
@@ -8,7 +8,7 @@ use containerd_shim::protos::events::task::TaskDelete;
 use fs_err as fs;
 use log::warn;
 
-use super::create::release;
+use super::release::release;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::process::{Process, timestamp};
@@ -17,6 +17,8 @@ use crate::server::Shim;
 
 /// How long a container that never ran may take to end.
 const END: Duration = Duration::from_secs(5);
+/// How long the answer waits for the lease's end, which an agent that hangs does not tell.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Deletes a process that does not run.
 pub(crate) async fn delete(shim: &Shim, id: &str, exec_id: &str) -> Result<DeleteResponse> {
@@ -75,10 +77,6 @@ pub(super) async fn delete_container(shim: &Shim, container: &Container) -> Resu
     }
     process.close_streams().await;
     container.unmount();
-    if container.leased {
-        release(&container.options, &container.bundle).await;
-    }
-    shim.remove(&container.id);
     let response = response(process);
     container.publish(&TaskDelete {
         container_id: container.id.clone(),
@@ -87,6 +85,19 @@ pub(super) async fn delete_container(shim: &Shim, container: &Container) -> Resu
         exited_at: response.exited_at.clone(),
         ..TaskDelete::default()
     });
+    // After the event, so that a new container of this name is told after it.
+    let busy = container
+        .busy
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(busy) = busy {
+        busy.leave();
+        if container.leased {
+            let released = release(busy, &container.options, &container.bundle);
+            tokio::time::timeout(MOMENT, released).await.ok();
+        }
+    }
     Ok(())
 }
 

@@ -8,9 +8,11 @@ use containerd_shim::protos::events::task::{TaskExecStarted, TaskOOM, TaskStart}
 use log::debug;
 
 use super::create::read_pid;
+use super::left;
 use crate::cgroup::watch_out_of_memory;
 use crate::container::Container;
 use crate::error::{Error, Result};
+use crate::hook::HookError;
 use crate::process::Process;
 use crate::reaper::Exit;
 use crate::server::Shim;
@@ -25,15 +27,13 @@ pub(crate) async fn start(
     shim: &Shim,
     id: &str,
     exec_id: &str,
-    patience: Option<Duration>,
+    until: Option<Instant>,
 ) -> Result<u32> {
-    let begun = Instant::now();
     let container = shim.container(id)?;
     let process = container.process(exec_id)?;
     let _gate = process.gate.lock().await;
     process.check_startable()?;
     if process.is_first() {
-        let until = patience.map(|patience| begun + patience);
         start_container(&container, until).await?;
     } else if let Err(error) = start_added(shim, &container, &process).await {
         if process.pid() == 0 {
@@ -74,9 +74,8 @@ async fn start_container(container: &Arc<Container>, until: Option<Instant>) -> 
     let Some((pin, listener)) = hook else {
         return Ok(());
     };
-    let patience = until.map(|until| until.saturating_duration_since(Instant::now()));
     let ended = container.first.dead.cancelled();
-    match listener.wait(&pin, patience, ended).await {
+    match listener.wait(&pin, left(until), ended).await {
         Ok(changes) => {
             let mut environment = container
                 .environment
@@ -89,8 +88,9 @@ async fn start_container(container: &Arc<Container>, until: Option<Instant>) -> 
         }
         Err(error) => {
             // It ends on its own when its hook failed, and not at all when the hook hangs.
+            let hangs = matches!(error, HookError::Slow { .. });
             let ended = container.first.dead.cancelled();
-            if tokio::time::timeout(HOOK_END, ended).await.is_err() {
+            if hangs || tokio::time::timeout(HOOK_END, ended).await.is_err() {
                 let killed = runtime.kill(&container.id, KILL, false).await;
                 debug!("killing {} after its hook: {killed:?}", container.id);
             }

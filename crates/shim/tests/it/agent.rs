@@ -11,6 +11,9 @@ use async_trait::async_trait;
 use ttrpc::r#async::{Server, TtrpcContext};
 use ttrpc::{Code, get_status};
 
+use crate::bundle::Bundle;
+use crate::containerd::until;
+
 type Answer = Result<PrepareResponse, (Code, String)>;
 
 /// How the agent behaves.
@@ -60,7 +63,10 @@ impl Agent for Service {
         request: ReleaseRequest,
     ) -> ttrpc::Result<ReleaseResponse> {
         self.asked.lock().unwrap().released.push(request.bundle);
-        Ok(ReleaseResponse::default())
+        match self.behaviour {
+            Behaviour::Answers(_) => Ok(ReleaseResponse::default()),
+            Behaviour::IsSilent => std::future::pending().await,
+        }
     }
 
     async fn prefetch(
@@ -122,5 +128,14 @@ impl TestAgent {
 
     pub(crate) fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
         self.asked.lock().unwrap()
+    }
+
+    /// Waits until it was asked to end the lease of a bundle, which nobody's answer waits for.
+    pub(crate) async fn is_asked_to_release(&self, bundle: &Bundle) {
+        let path = bundle.path.display().to_string();
+        until("the lease to be given back", || {
+            self.asked().released.contains(&path)
+        })
+        .await;
     }
 }

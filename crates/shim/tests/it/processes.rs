@@ -1,6 +1,7 @@
 //! The verbs on running processes: streams, signals, limits, and what is told of them.
 
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use containerd_shim::api::{
     CloseIORequest, KillRequest, PidsRequest, ResizePtyRequest, Status, UpdateTaskRequest,
@@ -12,7 +13,7 @@ use protobuf::well_known_types::any::Any;
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::containerd::{Containerd, in_both_dialects, message, patience, until};
+use crate::containerd::{Containerd, DEADLINE, in_both_dialects, message, patience, until};
 
 fn shell(script: &str) -> Value {
     json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}})
@@ -155,16 +156,16 @@ async fn all_processes_of_a_shared_namespace_can_be_killed_and_end_before_the_fi
         id: bundle.id.clone(),
         ..PidsRequest::default()
     };
-    let mut processes = Vec::new();
-    // The shell has made its child by then.
-    while processes.len() < 3 {
-        processes = shim
-            .task
-            .pids(patience(), &request)
-            .await
-            .unwrap()
-            .processes;
-    }
+    let begun = Instant::now();
+    // Until the shell has made its child.
+    let processes = loop {
+        let answer = shim.task.pids(patience(), &request).await.unwrap();
+        if answer.processes.len() >= 3 {
+            break answer.processes;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     let details = |process: &containerd_shim::protos::types::task::ProcessInfo| {
         let any: &Any = process.info.as_ref()?;
         assert_eq!(any.type_url, "containerd.runc.v1.ProcessDetails");
@@ -186,6 +187,8 @@ async fn all_processes_of_a_shared_namespace_can_be_killed_and_end_before_the_fi
     };
     shim.task.kill(patience(), &kill).await.unwrap();
     assert_eq!(shim.wait(&bundle.id, "").await, 137);
+    // Its end is told before the first one's.
+    assert_eq!(shim.status(&bundle.id, "added").await, Ok(Status::STOPPED));
     assert_eq!(shim.wait(&bundle.id, "added").await, 137);
     until("every process to end", || {
         processes
@@ -313,12 +316,16 @@ async fn what_was_never_started_can_be_deleted_and_nothing_is_added_to_what_has_
     assert_eq!(again, "cannot start a running process");
     shim.exec(&bundle, "never", &shell("true")).await.unwrap();
     assert_eq!(shim.status(&bundle.id, "never").await, Ok(Status::CREATED));
-    let (ended, deleted) = tokio::join!(
-        shim.wait(&bundle.id, "never"),
-        shim.delete(&bundle.id, "never")
-    );
+    let mut ended = std::pin::pin!(shim.waited(&bundle.id, "never"));
+    tokio::select! {
+        biased;
+        ended = &mut ended => panic!("it has not run: {ended:?}"),
+        // Asked later on the same connection, so the wait is under way when this is answered.
+        status = shim.status(&bundle.id, "never") => assert_eq!(status, Ok(Status::CREATED)),
+    }
+    let (ended, deleted) = tokio::join!(ended, shim.delete(&bundle.id, "never"));
     deleted.unwrap();
-    assert_eq!(ended, 255);
+    assert_eq!(ended, Ok(255));
     shim.exec(&bundle, "late", &shell("true")).await.unwrap();
     bundle.writer("stdin").write_all(b"\n").unwrap();
     assert_eq!(shim.wait(&bundle.id, "").await, 0);
@@ -330,13 +337,12 @@ async fn what_was_never_started_can_be_deleted_and_nothing_is_added_to_what_has_
         [one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(),
         1
     );
-    let deletions = containerd
-        .events()
-        .iter()
-        .filter(|topic| *topic == "/tasks/delete")
-        .count();
-    assert!(deletions <= 1, "it is deleted once");
     shim.shut_down().await;
+    // The shim tells everything before its process ends.
+    containerd.expect_nothing_left().await;
+    let events = containerd.events();
+    let deletions = events.iter().filter(|topic| *topic == "/tasks/delete");
+    assert_eq!(deletions.count(), 1, "it is deleted once: {events:?}");
 }
 
 in_both_dialects! {

@@ -159,13 +159,18 @@ impl Shim {
     }
 
     pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> u32 {
+        self.waited(id, exec_id).await.unwrap()
+    }
+
+    /// Waits for the end of a process that may be unknown.
+    pub(crate) async fn waited(&self, id: &str, exec_id: &str) -> Result<u32, String> {
         let request = WaitRequest {
             id: id.into(),
             exec_id: exec_id.into(),
             ..WaitRequest::default()
         };
         let ended = self.task.wait(patience(), &request).await;
-        ended.unwrap().exit_status
+        ended.map(|ended| ended.exit_status).map_err(message)
     }
 
     pub(crate) async fn kill(&self, id: &str, exec_id: &str, signal: u32) -> Result<(), String> {

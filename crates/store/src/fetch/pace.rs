@@ -72,22 +72,23 @@ mod tests {
 
     use super::*;
 
-    /// Asks a server that sends so many bytes in each step, with a pause after it.
-    async fn ask(bytes: usize, pause: Duration) -> reqwest::Response {
-        const STEPS: usize = 200;
+    /// More than any client waits for.
+    const ENDLESS: usize = 1 << 40;
+
+    /// Asks a server that sends so many bytes in each step, with a pause after it, until it has sent the length or the
+    /// client has enough of it.
+    async fn ask(bytes: usize, length: usize, pause: Duration) -> reqwest::Response {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             assert!(client.read(&mut [0; 4096]).unwrap() > 0);
-            let length = bytes * STEPS;
             write!(
                 client,
                 "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
             )
             .unwrap();
-            for _ in 0..STEPS {
-                // The client goes when it has enough of it.
+            for _ in 0..length / bytes {
                 if client.write_all(&vec![b'x'; bytes]).is_err() {
                     return;
                 }
@@ -106,8 +107,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_source_that_trickles_is_left() {
         let pace = Pace::new(Duration::from_millis(100), 1000);
-        let mut response = ask(1, Duration::from_millis(10)).await;
-        let (sender, _receiver) = mpsc::channel(1000);
+        let mut response = ask(1, ENDLESS, Duration::from_millis(10)).await;
+        let (sender, mut receiver) = mpsc::channel(1);
+        tokio::spawn(async move { while receiver.recv().await.is_some() {} });
         let stopped = pace.pump(&mut response, &Progress::default(), sender).await;
         let Err(Stopped::Slow { got, .. }) = stopped else {
             panic!("{stopped:?}");
@@ -118,7 +120,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn one_that_is_fast_enough_comes_to_its_end_however_slow_the_taker_is() {
         let pace = Pace::new(Duration::from_millis(100), 1000);
-        let mut response = ask(100_000, Duration::ZERO).await;
+        let mut response = ask(100_000, 20_000_000, Duration::ZERO).await;
         let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
         let taking = tokio::spawn(async move {
             let (mut taken, mut pauses) = (0, 0);
