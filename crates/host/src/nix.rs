@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::process::{self, ProcessError};
 
-/// What Nix says when another Nix holds a database of the store at a moment when it cannot wait for it by itself,
-/// as when both make the store's first database.
-const BUSY: (&str, &str) = ("SQLite database", "is busy");
-/// How long a busy database is asked again.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What Nix says when another Nix is at work on the store's database at a moment when it cannot wait for it by itself:
+/// both make it for the first time, or one reads the number of its schema while the other writes it.
+const BUSY: &[(&str, &str)] = &[
+    ("SQLite database", "is busy"),
+    ("/db/schema\"", "is corrupt"),
+];
+/// How long a busy database is asked again. One that is really corrupt stays so.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the first wait is; each next one doubles, up to a second.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -81,12 +84,15 @@ impl Nix {
 }
 
 fn is_busy(error: &ProcessError) -> bool {
-    match error {
-        ProcessError::Failed { talk, .. } => talk
-            .lines()
-            .any(|line| line.contains(BUSY.0) && line.contains(BUSY.1) && line.contains("error:")),
-        ProcessError::Start { .. } => false,
-    }
+    let ProcessError::Failed { talk, .. } = error else {
+        return false;
+    };
+    talk.lines()
+        .filter(|line| line.contains("error:"))
+        .any(|line| {
+            BUSY.iter()
+                .any(|(what, state)| line.contains(what) && line.contains(state))
+        })
 }
 
 #[cfg(test)]
@@ -103,12 +109,15 @@ mod tests {
         );
     }
 
-    /// A program in Nix's place whose database is busy twice.
+    /// A program in Nix's place whose database is busy twice, in both of Nix's ways.
     const BUSY_TWICE: &str = r#"
         tries=$(cat "$0" | wc -c); printf x >>"$0"
         if [ "$tries" -lt 2 ]; then
           echo "warning: something else" >&2
-          echo "error: SQLite database '/nix/var/nix/db/db.sqlite' is busy" >&2
+          case $tries in
+            0) echo "error: SQLite database '/nix/var/nix/db/db.sqlite' is busy" >&2 ;;
+            1) echo 'error: "/nix/var/nix/db/schema" is corrupt' >&2 ;;
+          esac
           exit 1
         fi
         echo "$tries""#;
