@@ -39,11 +39,17 @@ impl Stack {
         Self::start_with(&[])
     }
 
-    /// Like [`Stack::start`], with a hub that has these arguments.
+    /// Like [`Stack::start`], with a hub that the nodes of a cluster reach, and with the laptop's key made.
     ///
     /// # Errors
     /// As [`Stack::start`].
-    pub fn start_with(hub: &[&str]) -> Result<Self, Failure> {
+    pub fn start_for_cluster() -> Result<Self, Failure> {
+        let stack = Self::start_with(&["--listen", &format!("0.0.0.0:{HUB_PORT}")])?;
+        stack.make_key()?;
+        Ok(stack)
+    }
+
+    fn start_with(hub: &[&str]) -> Result<Self, Failure> {
         let world = World::new()?;
         let hub = Hub::start(&world, hub)?;
         let laptop = world.machine(Kind::Laptop, "laptop")?;
@@ -144,7 +150,7 @@ impl Stack {
         Node::start(&self.world, name, &options)
     }
 
-    /// Starts a cluster in the stack's world, whose agents trust the laptop's key. The hub must listen on all addresses.
+    /// Starts a cluster in the stack's world, whose agents trust the laptop's key. It must be one of [`Stack::start_for_cluster`].
     ///
     /// # Errors
     /// Fails with what did not start.

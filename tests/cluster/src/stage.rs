@@ -31,8 +31,7 @@ impl Stage {
     /// # Errors
     /// Fails with what did not start.
     pub fn new() -> Result<Self, Failure> {
-        let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
-        stack.make_key()?;
+        let stack = Stack::start_for_cluster()?;
         let environments = [
             ("app", "bash coreutils python3"),
             ("tools", "bash coreutils jq"),

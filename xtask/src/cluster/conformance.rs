@@ -142,8 +142,7 @@ type Judged = (Cluster, Stack);
 
 /// Runs the suite on a cluster of its own and returns what came of each spec.
 fn judge(run: Run, wish: &Wish, logs: &Path) -> Result<(BTreeMap<String, Outcome>, Judged)> {
-    let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
-    stack.make_key()?;
+    let stack = Stack::start_for_cluster()?;
     let images = testkit::setup::dir().join("conformance/images");
     let cluster = stack.cluster(ClusterOptions {
         nodes: vec![ClusterNode {

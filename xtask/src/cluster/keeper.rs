@@ -61,8 +61,7 @@ pub(super) fn start(folder: &Path, nodes: u8, default_runtime: &str) -> Result<S
 
 /// Makes a cluster, and ends it when that is wished.
 pub(super) fn hold(folder: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
-    let stack = Stack::start_with(&["--listen", "0.0.0.0:7878"])?;
-    stack.make_key()?;
+    let stack = Stack::start_for_cluster()?;
     let default_runtime = match default_runtime {
         "nival" => "nival",
         _ => "runc",
