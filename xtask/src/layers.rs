@@ -9,15 +9,17 @@ use crate::metadata;
 /// Floors, lowest first. A crate may depend only on crates of lower floors.
 pub(crate) const FLOORS: &[&[&str]] = &[
     &["nix-data"],
-    &["env-spec", "host", "sbom"],
+    &["env-spec", "host", "sbom", "workload"],
     &["api", "store"],
-    &["agent", "cli", "hub", "shim"],
+    &["agent", "cli", "hub", "operator", "shim"],
 ];
 
 /// Edges on one floor that were decided as design, with the reason beside them.
 const DECIDED: &[(&str, &str)] = &[
     // A bill of materials describes a locked environment, so it reads the lock's own types.
     ("sbom", "env-spec"),
+    // What a workload's annotations name are references and pins, which the environment's crate defines.
+    ("workload", "env-spec"),
 ];
 
 /// Checks every edge between the project's crates.

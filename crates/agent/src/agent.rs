@@ -19,12 +19,12 @@ use crate::hub::Hub;
 use crate::leases::{Hold, Lease, Leases};
 use crate::metrics::Metrics;
 use crate::pointers::Pointers;
-use crate::policy::Verdict;
 use crate::ready::{Known, Ready};
 use crate::records::{Records, believe};
 use crate::request::{self, Mode, Wanted};
 use crate::sandboxes::Sandboxes;
 use crate::settings::Settings;
+use workload::policy::Verdict;
 
 /// The longest that a caller may wait: beyond it every client has given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);

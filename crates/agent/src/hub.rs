@@ -1,12 +1,12 @@
 //! What the agent asks the hub: records, pointers, and whether everybody may see an environment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::hub::environment::Visibility;
 use api::hub::{ClientError, HubClient};
+use api::node::CredentialSource;
 use env_spec::{Digest, EnvironmentName, Reference, Signed};
 use serde::{Deserialize, Serialize};
 use store::Source;
@@ -27,7 +27,7 @@ const LARGEST_TOKEN: u64 = 16 << 10;
 pub(crate) struct Hub {
     address: String,
     http: reqwest::Client,
-    credentials: BTreeMap<String, PathBuf>,
+    credentials: BTreeMap<String, CredentialSource>,
     substituters: Vec<Substituter>,
     notes: Notes,
     visible: Mutex<Visible>,
@@ -208,10 +208,11 @@ impl Hub {
         let Some(name) = credential else {
             return Ok(None);
         };
-        let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, "it is not configured");
+        let absent = |text| std::io::Error::new(std::io::ErrorKind::NotFound, text);
         let token = match self.credentials.get(name) {
-            Some(file) => host::fs::read_bounded(file, LARGEST_TOKEN),
-            None => Err(unknown()),
+            Some(CredentialSource::File(file)) => host::fs::read_bounded(file, LARGEST_TOKEN),
+            Some(CredentialSource::Secret { .. }) => Err(absent("nobody has handed it over yet")),
+            None => Err(absent("it is not configured")),
         };
         let token = token.map_err(|source| AgentError::Credential {
             name: name.to_owned(),

@@ -6,92 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use env_spec::{EnvironmentName, Pin, TrustedKeys};
-use nix_data::PublicKey;
-use serde::Deserialize;
+use api::node::{ConfigFile, CredentialSource, DEFAULT_FILE, LARGEST_FILE, SubstituterTable};
+use env_spec::{Pin, TrustedKeys};
+use workload::policy::Policy;
 
 use crate::args::{Global, Serve};
-use crate::pattern::Pattern;
-use crate::policy::{Policy, Rule};
 
-/// Where the configuration is unless told otherwise.
-pub(crate) const DEFAULT_FILE: &str = "/etc/nival/agent.toml";
 const DEFAULT_STATE: &str = "/var/lib/nival";
-/// Configurations are written by hand; larger ones are a mistake.
-const LARGEST_FILE: u64 = 4 << 20;
-
-/// The file as written: everything may be left out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConfigFile {
-    state: Option<PathBuf>,
-    socket: Option<PathBuf>,
-    hub: Option<String>,
-    metrics: Option<SocketAddr>,
-    keep_generations: Option<usize>,
-    #[serde(default)]
-    keep: Vec<Pin>,
-    #[serde(default)]
-    collect: CollectTable,
-    #[serde(default)]
-    substituters: Vec<SubstituterTable>,
-    #[serde(default)]
-    trust: BTreeMap<String, Vec<String>>,
-    #[serde(default)]
-    policy: PolicyTable,
-    #[serde(default)]
-    allow: Vec<AllowTable>,
-    #[serde(default)]
-    credentials: BTreeMap<String, CredentialTable>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CollectTable {
-    high: Option<u8>,
-    low: Option<u8>,
-    every_seconds: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SubstituterTable {
-    url: String,
-    #[serde(default)]
-    before_hub: bool,
-    credential: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyTable {
-    default: Option<DefaultPolicy>,
-}
-
-/// What holds for public environments that no rule names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum DefaultPolicy {
-    /// Every namespace may use them.
-    #[default]
-    AllowPublic,
-    /// No namespace may use them.
-    Deny,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AllowTable {
-    namespaces: Vec<String>,
-    environments: Vec<String>,
-    credential: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CredentialTable {
-    token_file: PathBuf,
-}
 
 /// What was decided.
 #[derive(Debug)]
@@ -111,8 +32,8 @@ pub(crate) struct Settings {
     pub(crate) substituters: Vec<Substituter>,
     pub(crate) trusted: TrustedKeys,
     pub(crate) policy: Policy,
-    /// Files with tokens, by the credential's name.
-    pub(crate) credentials: BTreeMap<String, PathBuf>,
+    /// Where tokens are, by the credential's name.
+    pub(crate) credentials: BTreeMap<String, CredentialSource>,
 }
 
 /// How full the disk may be, in percent.
@@ -172,31 +93,13 @@ impl Settings {
         global: &Global,
         serve: Option<&Serve>,
     ) -> Result<Self, String> {
+        let credentials = file.credentials()?;
+        let policy = file.policy()?;
+        let trusted = file.trusted()?;
         let hub = serve.and_then(|serve| serve.hub.clone()).or(file.hub);
         let hub = hub.unwrap_or_else(|| format!("http://{}", api::hub::DEFAULT_ADDRESS));
-        let credentials: BTreeMap<String, PathBuf> = file
-            .credentials
-            .into_iter()
-            .map(|(name, table)| (name, table.token_file))
-            .collect();
-        let known = |name: &Option<String>| match name {
-            Some(name) if !credentials.contains_key(name) => Err(format!(
-                "there is no [credentials.{name}], which a rule or substituter names"
-            )),
-            _ => Ok(()),
-        };
-        let mut rules = Vec::new();
-        for table in file.allow {
-            known(&table.credential)?;
-            rules.push(Rule {
-                namespaces: patterns(&table.namespaces, "namespaces")?,
-                environments: patterns(&table.environments, "environments")?,
-                credential: table.credential,
-            });
-        }
         let mut substituters = Vec::new();
         for table in file.substituters {
-            known(&table.credential)?;
             let SubstituterTable {
                 url,
                 before_hub,
@@ -239,36 +142,11 @@ impl Settings {
             watermarks,
             housekeeping: Duration::from_secs(every.max(1)),
             substituters,
-            trusted: trusted(file.trust)?,
-            policy: Policy {
-                default: file.policy.default.unwrap_or_default(),
-                rules,
-            },
+            trusted,
+            policy,
             credentials,
         })
     }
-}
-
-fn patterns(texts: &[String], what: &str) -> Result<Vec<Pattern>, String> {
-    if texts.is_empty() {
-        return Err(format!("an [[allow]] rule has no {what}"));
-    }
-    Ok(texts.iter().map(|text| Pattern::new(text)).collect())
-}
-
-fn trusted(table: BTreeMap<String, Vec<String>>) -> Result<TrustedKeys, String> {
-    let mut trusted = TrustedKeys::default();
-    for (owner, keys) in table {
-        EnvironmentName::new(&owner, "any")
-            .map_err(|_| format!("{owner:?} in [trust] is not an owner"))?;
-        for text in keys {
-            let key: PublicKey = text
-                .parse()
-                .map_err(|error| format!("a key of {owner} in [trust]: {error}"))?;
-            trusted.add(&owner, key);
-        }
-    }
-    Ok(trusted)
 }
 
 /// Returns the socket alone, for commands that only ask the agent: they need no valid configuration.
@@ -305,7 +183,10 @@ mod tests {
         assert_eq!(settings.hub, "http://127.0.0.1:7878");
         assert_eq!(settings.keep_generations, 3);
         assert_eq!(settings.watermarks, Watermarks { high: 85, low: 80 });
-        assert_eq!(settings.policy.default, DefaultPolicy::AllowPublic);
+        assert_eq!(
+            settings.policy.default,
+            workload::policy::DefaultPolicy::AllowPublic
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use log::debug;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
 use serde_json::Value;
+use workload::annotations;
 
-use crate::annotations;
 use crate::options::RuntimeOptions;
 use crate::{cgroup, spec};
 

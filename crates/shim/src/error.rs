@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use ttrpc::Code;
 
-use crate::annotations::AnnotationError;
 use crate::hook::HookError;
 use crate::mount::MountError;
 use crate::nival::AgentError;
 use crate::options::OptionsError;
 use crate::rootfs::SkeletonError;
 use crate::spec::SpecError;
+use workload::annotations::AnnotationError;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 

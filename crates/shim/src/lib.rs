@@ -1,6 +1,5 @@
 //! `containerd-shim-nival-v2`: runs containers with Nix environments.
 
-mod annotations;
 mod any;
 mod bootstrap;
 mod cgroup;

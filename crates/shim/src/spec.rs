@@ -9,7 +9,7 @@ use env_spec::activation::{self, ActivationPlan};
 use env_spec::manifest::ActivateMode;
 use serde_json::{Map, Value, json};
 
-use crate::annotations::Annotations;
+use workload::annotations::Annotations;
 
 /// Where programs of the closure expect themselves.
 pub(crate) const STORE: &str = "/nix/store";

@@ -7,12 +7,12 @@ use api::agent::{PrepareRequest, PrepareResponse};
 use serde_json::Value;
 
 use super::agent::Agent;
-use crate::annotations::{self, Annotations, Identity, Wish};
 use crate::error::Result;
 use crate::hook::{self, Changes};
 use crate::options::{self, RuntimeOptions};
 use crate::rootfs;
 use crate::spec::{self, SpecError};
+use workload::annotations::{self, Annotations, Identity, Wish};
 
 /// How long a sandbox waits for the fetch: the kubelet gives it four minutes, and the answer has to reach it.
 const SANDBOX_WAIT: Duration = Duration::from_secs(210);

@@ -17,7 +17,6 @@ use tokio::sync::oneshot;
 
 use super::delete::delete_container;
 use super::{left, release::release};
-use crate::annotations::{self, Role};
 use crate::cgroup::Cgroup;
 use crate::container::{Container, unmount_all};
 use crate::error::{Error, Result};
@@ -31,6 +30,7 @@ use crate::runtime::Runtime;
 use crate::server::{Busy, Creation, Shim};
 use crate::spec;
 use crate::stdio::Wiring;
+use workload::annotations::{self, Role};
 
 const CONFIG: &str = "config.json";
 /// How long the runtime may still take when nobody waits any more. containerd asks for the end within 5 s.

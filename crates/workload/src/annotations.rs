@@ -4,26 +4,13 @@ use std::collections::BTreeMap;
 
 use env_spec::{Pin, Reference};
 
-/// Set by containerd itself, never by a tenant.
-const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
-const CONTAINER_NAME: &str = "io.kubernetes.cri.container-name";
-const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
-const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
-const SANDBOX_NAME: &str = "io.kubernetes.cri.sandbox-name";
-const SANDBOX_NAMESPACE: &str = "io.kubernetes.cri.sandbox-namespace";
-
-/// Set by the tenant.
-const ENVIRONMENT: &str = "nival.dev/environment";
-const GENERATION: &str = "nival.dev/generation";
-const PINNED_FROM: &str = "nival.dev/pinned-from";
-const ACTIVATE_MODE: &str = "nival.dev/activate-mode";
-const ENVIRONMENT_OF: &str = "environment.nival.dev/";
-const GENERATION_OF: &str = "generation.nival.dev/";
-const PINNED_FROM_OF: &str = "pinned-from.nival.dev/";
-const EXEC_OUTSIDE_OF: &str = "exec-outside.nival.dev/";
-
-const NONE: &str = "none";
-const PLACEHOLDER: &str = "nival.dev/placeholder";
+use crate::names::containerd::{
+    CONTAINER_NAME, CONTAINER_TYPE, IMAGE_NAME, SANDBOX_ID, SANDBOX_NAME, SANDBOX_NAMESPACE,
+};
+use crate::names::{
+    ACTIVATE_MODE, ENVIRONMENT, ENVIRONMENT_OF, EXEC_OUTSIDE_OF, GENERATION, GENERATION_OF, NONE,
+    PINNED_FROM, PINNED_FROM_OF, PLACEHOLDER,
+};
 
 /// The longest honest value is a pin with a hub's address before it, some 400 bytes.
 const LONGEST_VALUE: usize = 1024;
@@ -35,52 +22,84 @@ const MOST_NAMES: usize = 8;
 const SHOWN: usize = 60;
 
 /// Annotations of a container's specification.
-pub(crate) type Annotations = BTreeMap<String, String>;
+pub type Annotations = BTreeMap<String, String>;
 
 /// Why annotations are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AnnotationError {
+pub enum AnnotationError {
+    /// A value that no honest tenant writes.
     #[error(
         "annotation {name} has {length} bytes; at most {LONGEST_VALUE} are allowed: shorten it"
     )]
-    TooLong { name: String, length: usize },
+    TooLong {
+        /// The annotation.
+        name: String,
+        /// Its value's length.
+        length: usize,
+    },
+    /// A value that would break a line.
     #[error("annotation {name} holds a control character or line break: remove it")]
-    Control { name: String },
+    Control {
+        /// The annotation.
+        name: String,
+    },
+    /// A name that ends with no container's name.
     #[error("annotation name {name:?} is not valid: it must end with a container's name")]
-    Name { name: String },
+    Name {
+        /// The annotation.
+        name: String,
+    },
+    /// More annotations than containers.
     #[error("the pod has more than {MOST_ANNOTATIONS} nival.dev annotations: remove some")]
     TooMany,
+    /// A value that is not among those that there are.
     #[error("annotation {name} is {value:?}: it must be one of {allowed}")]
     Choice {
+        /// The annotation.
         name: String,
+        /// Its value, shortened.
         value: String,
+        /// What it may be.
         allowed: &'static str,
     },
+    /// No reference, or no pin.
     #[error("annotation {name} cannot be understood")]
     Reference {
+        /// The annotation.
         name: String,
+        /// What is wrong with it.
         #[source]
         source: env_spec::ReferenceError,
     },
+    /// The reference was changed after the pin was made.
     #[error(
         "annotation {name} was pinned from {pinned_from} but the pod asks for {reference}: remove {name}, so that it is pinned anew"
     )]
     Stale {
+        /// The pin's annotation.
         name: String,
+        /// What it was made from.
         pinned_from: String,
+        /// What is asked for.
         reference: String,
     },
+    /// A pin of something else than what is asked for.
     #[error("annotation {name} pins {pin} but the pod asks for {reference}: make them agree")]
     OtherPin {
+        /// The pin's annotation.
         name: String,
+        /// The pin.
         pin: String,
+        /// What is asked for.
         reference: String,
     },
+    /// The placeholder image alone has nothing to run.
     #[error(
         "container {container} has the placeholder image but no environment{}: annotate the pod with {ENVIRONMENT}, or the container with {ENVIRONMENT_OF}{container}",
         said(others)
     )]
     NoEnvironment {
+        /// The container.
         container: String,
         /// The containers that annotations do name.
         others: Vec<String>,
@@ -89,17 +108,22 @@ pub(crate) enum AnnotationError {
 
 /// Who runs, in containerd's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) sandbox_id: String,
-    pub(crate) namespace: String,
-    pub(crate) pod: String,
-    pub(crate) container: String,
-    pub(crate) image: String,
+pub struct Identity {
+    /// The sandbox.
+    pub sandbox_id: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container's name in the pod.
+    pub container: String,
+    /// The image as the pod names it.
+    pub image: String,
 }
 
 /// What a container is to the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// Holds the pod's namespaces; runs nothing of the tenant.
     Sandbox,
     /// One of the pod's containers.
@@ -110,19 +134,24 @@ pub(crate) enum Role {
 
 /// An environment that a pod or container asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) reference: String,
-    pub(crate) pin: String,
-    pub(crate) pinned_from: String,
-    pub(crate) mode: String,
+pub struct Wish {
+    /// The reference as written.
+    pub reference: String,
+    /// The pin as written, or nothing.
+    pub pin: String,
+    /// What the pin was made from, or nothing.
+    pub pinned_from: String,
+    /// The activate mode as written, or nothing.
+    pub mode: String,
     /// The container's image is the placeholder, so its root filesystem needs a skeleton.
-    pub(crate) placeholder: bool,
+    pub placeholder: bool,
     /// Processes that are added later run outside the environment.
-    pub(crate) exec_outside: bool,
+    pub exec_outside: bool,
 }
 
 /// Returns what containerd says about the container.
-pub(crate) fn role(annotations: &Annotations) -> Role {
+#[must_use]
+pub fn role(annotations: &Annotations) -> Role {
     match annotations.get(CONTAINER_TYPE).map(String::as_str) {
         Some("sandbox") => Role::Sandbox,
         Some(_) => Role::Container,
@@ -131,7 +160,8 @@ pub(crate) fn role(annotations: &Annotations) -> Role {
 }
 
 /// Returns who runs, from containerd's own annotations alone.
-pub(crate) fn identity(annotations: &Annotations) -> Identity {
+#[must_use]
+pub fn identity(annotations: &Annotations) -> Identity {
     let own = |name: &str| annotations.get(name).cloned().unwrap_or_default();
     Identity {
         sandbox_id: own(SANDBOX_ID),
@@ -143,12 +173,16 @@ pub(crate) fn identity(annotations: &Annotations) -> Identity {
 }
 
 /// Returns the sandbox that a container belongs to.
-pub(crate) fn sandbox_id(annotations: &Annotations) -> Option<&str> {
+#[must_use]
+pub fn sandbox_id(annotations: &Annotations) -> Option<&str> {
     annotations.get(SANDBOX_ID).map(String::as_str)
 }
 
 /// Returns every environment that the pod's annotations name, each once.
-pub(crate) fn wishes_of_pod(annotations: &Annotations) -> Result<Vec<Wish>, AnnotationError> {
+///
+/// # Errors
+/// Fails for annotations that no honest tenant writes, and for those that contradict each other.
+pub fn wishes_of_pod(annotations: &Annotations) -> Result<Vec<Wish>, AnnotationError> {
     check(annotations)?;
     let mut wishes: Vec<Wish> = Vec::new();
     let mut add = |wish: Wish| {
@@ -181,7 +215,10 @@ fn named_containers(annotations: &Annotations) -> Vec<&str> {
 }
 
 /// Returns the environment that a container of the pod runs in, if any.
-pub(crate) fn wish_of_container(
+///
+/// # Errors
+/// Fails for annotations that no honest tenant writes, and for those that contradict each other.
+pub fn wish_of_container(
     annotations: &Annotations,
     identity: &Identity,
 ) -> Result<Option<Wish>, AnnotationError> {

@@ -2,16 +2,18 @@
 
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(Vec<String>);
+pub struct Pattern(Vec<String>);
 
 impl Pattern {
     /// Returns the pattern of a text.
-    pub(crate) fn new(text: &str) -> Self {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         Self(text.split('*').map(str::to_owned).collect())
     }
 
     /// Tells whether the whole text fits.
-    pub(crate) fn fits(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
         let [first, middle @ .., last] = &self.0[..] else {
             return self.0.first().is_some_and(|only| only == text);
         };

@@ -1,30 +1,49 @@
 //! Which namespaces may use which environments, and with which credential.
 
 use env_spec::EnvironmentName;
+use serde::Deserialize;
 
 use crate::pattern::Pattern;
-use crate::settings::DefaultPolicy;
+
+/// What holds for public environments that no rule names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultPolicy {
+    /// Every namespace may use them.
+    #[default]
+    AllowPublic,
+    /// No namespace may use them.
+    Deny,
+}
 
 /// The rules of a node.
 #[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    pub(crate) default: DefaultPolicy,
-    pub(crate) rules: Vec<Rule>,
+pub struct Policy {
+    /// What holds where no rule speaks.
+    pub default: DefaultPolicy,
+    /// The rules.
+    pub rules: Vec<Rule>,
 }
 
 /// Lets namespaces use environments.
 #[derive(Debug, Clone)]
-pub(crate) struct Rule {
-    pub(crate) namespaces: Vec<Pattern>,
-    pub(crate) environments: Vec<Pattern>,
-    pub(crate) credential: Option<String>,
+pub struct Rule {
+    /// Whom it lets.
+    pub namespaces: Vec<Pattern>,
+    /// What it lets them use.
+    pub environments: Vec<Pattern>,
+    /// The token to ask with.
+    pub credential: Option<String>,
 }
 
 /// What the rules say of one namespace and one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// A rule allows it, with this credential.
-    Allowed { credential: Option<String> },
+    Allowed {
+        /// Its name in the configuration.
+        credential: Option<String>,
+    },
     /// No rule speaks of it: it is allowed if everybody may see it.
     IfPublic,
     /// It is not allowed.
@@ -33,7 +52,8 @@ pub(crate) enum Verdict {
 
 impl Policy {
     /// Decides for a namespace.
-    pub(crate) fn verdict(&self, namespace: &str, environment: &EnvironmentName) -> Verdict {
+    #[must_use]
+    pub fn verdict(&self, namespace: &str, environment: &EnvironmentName) -> Verdict {
         let fitting = self
             .rules
             .iter()
@@ -43,7 +63,8 @@ impl Policy {
 
     /// Decides for the node itself, which only fetches and shows nothing to anybody: every rule for the environment
     /// lends its credential.
-    pub(crate) fn verdict_for_node(&self, environment: &EnvironmentName) -> Verdict {
+    #[must_use]
+    pub fn verdict_for_node(&self, environment: &EnvironmentName) -> Verdict {
         match self.best(self.rules.iter().filter(|rule| rule.names(environment))) {
             Verdict::Allowed { credential } => Verdict::Allowed { credential },
             Verdict::IfPublic | Verdict::Denied => Verdict::Allowed { credential: None },

@@ -1,0 +1,227 @@
+//! The configuration of a node, as written: the agent decides with it, and the operator of the cluster reads the same file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use env_spec::{EnvironmentName, Pin, TrustedKeys};
+use nix_data::PublicKey;
+use serde::Deserialize;
+use workload::Pattern;
+use workload::policy::{DefaultPolicy, Policy, Rule};
+
+/// Where the configuration is unless told otherwise.
+pub const DEFAULT_FILE: &str = "/etc/nival/agent.toml";
+/// Configurations are written by hand; larger ones are a mistake.
+pub const LARGEST_FILE: u64 = 4 << 20;
+
+/// The file as written: everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Where the agent keeps everything.
+    pub state: Option<PathBuf>,
+    /// Where it listens.
+    pub socket: Option<PathBuf>,
+    /// The hub's address.
+    pub hub: Option<String>,
+    /// Where metrics and health are served.
+    pub metrics: Option<SocketAddr>,
+    /// How many generations per environment stay after their last container.
+    pub keep_generations: Option<usize>,
+    /// Generations that always stay.
+    #[serde(default)]
+    pub keep: Vec<Pin>,
+    /// When what nobody needs is removed.
+    #[serde(default)]
+    pub collect: CollectTable,
+    /// Binary caches beside the hub's.
+    #[serde(default)]
+    pub substituters: Vec<SubstituterTable>,
+    /// The keys that may sign for an owner.
+    #[serde(default)]
+    pub trust: BTreeMap<String, Vec<String>>,
+    /// What holds where no rule speaks.
+    #[serde(default)]
+    pub policy: PolicyTable,
+    /// Which namespaces may use which environments.
+    #[serde(default)]
+    pub allow: Vec<AllowTable>,
+    /// The tokens that rules and caches name.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, CredentialTable>,
+    /// How lists of revoked generations are kept up to date.
+    #[serde(default)]
+    pub revocations: RevocationsTable,
+}
+
+/// When what nobody needs is removed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectTable {
+    /// How full the disk is when it begins, in percent.
+    pub high: Option<u8>,
+    /// How full it is when it ends.
+    pub low: Option<u8>,
+    /// How often the agent looks.
+    pub every_seconds: Option<u64>,
+}
+
+/// A binary cache beside the hub's.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubstituterTable {
+    /// Its address.
+    pub url: String,
+    /// Whether it is asked before the hub's.
+    #[serde(default)]
+    pub before_hub: bool,
+    /// Whose token is sent.
+    pub credential: Option<String>,
+}
+
+/// What holds where no rule speaks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTable {
+    /// For public environments.
+    pub default: Option<DefaultPolicy>,
+}
+
+/// Lets namespaces use environments.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowTable {
+    /// Patterns of namespaces.
+    pub namespaces: Vec<String>,
+    /// Patterns of environments.
+    pub environments: Vec<String>,
+    /// The token to ask with.
+    pub credential: Option<String>,
+}
+
+/// Where a token is: exactly one of these is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialTable {
+    /// A file on the machine.
+    pub token_file: Option<PathBuf>,
+    /// `namespace/name` of a Secret of the cluster, whose key `token` is the token.
+    pub secret: Option<String>,
+}
+
+/// How lists of revoked generations are kept up to date.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevocationsTable {
+    /// How often the hub is asked.
+    pub every_seconds: Option<u64>,
+    /// How old a list may be before nothing of its owner starts; without it any age counts.
+    pub max_age_seconds: Option<u64>,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// A file on the machine, read when the token is needed.
+    File(PathBuf),
+    /// A Secret of the cluster: the agent's neighbour hands the token over.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl ConfigFile {
+    /// Returns where the tokens are, by the credential's name.
+    ///
+    /// # Errors
+    /// Fails for a table that names no place, or two, and for rules and caches that name a table which is not there.
+    pub fn credentials(&self) -> Result<BTreeMap<String, CredentialSource>, String> {
+        let mut credentials = BTreeMap::new();
+        for (name, table) in &self.credentials {
+            credentials.insert(name.clone(), table.source(name)?);
+        }
+        let rules = self.allow.iter().map(|table| &table.credential);
+        let caches = self.substituters.iter().map(|table| &table.credential);
+        for name in rules.chain(caches).flatten() {
+            if !credentials.contains_key(name) {
+                return Err(format!(
+                    "there is no [credentials.{name}], which a rule or substituter names"
+                ));
+            }
+        }
+        Ok(credentials)
+    }
+
+    /// Returns which namespaces may use which environments.
+    ///
+    /// # Errors
+    /// Fails for a rule that speaks of nothing.
+    pub fn policy(&self) -> Result<Policy, String> {
+        let mut rules = Vec::new();
+        for table in &self.allow {
+            rules.push(Rule {
+                namespaces: patterns(&table.namespaces, "namespaces")?,
+                environments: patterns(&table.environments, "environments")?,
+                credential: table.credential.clone(),
+            });
+        }
+        Ok(Policy {
+            default: self.policy.default.unwrap_or_default(),
+            rules,
+        })
+    }
+
+    /// Returns the keys that may sign for each owner.
+    ///
+    /// # Errors
+    /// Fails for what is no owner or no key.
+    pub fn trusted(&self) -> Result<TrustedKeys, String> {
+        let mut trusted = TrustedKeys::default();
+        for (owner, keys) in &self.trust {
+            EnvironmentName::new(owner, "any")
+                .map_err(|_| format!("{owner:?} in [trust] is not an owner"))?;
+            for text in keys {
+                let key: PublicKey = text
+                    .parse()
+                    .map_err(|error| format!("a key of {owner} in [trust]: {error}"))?;
+                trusted.add(owner, key);
+            }
+        }
+        Ok(trusted)
+    }
+}
+
+impl CredentialTable {
+    fn source(&self, name: &str) -> Result<CredentialSource, String> {
+        match (&self.token_file, &self.secret) {
+            (Some(file), None) => Ok(CredentialSource::File(file.clone())),
+            (None, Some(secret)) => {
+                let parts = secret.split_once('/');
+                let parts = parts.filter(|(namespace, name)| {
+                    !namespace.is_empty() && !name.is_empty() && !name.contains('/')
+                });
+                let (namespace, name) = parts.ok_or_else(|| {
+                    format!("[credentials.{name}]: secret is {secret:?}: expected namespace/name")
+                })?;
+                Ok(CredentialSource::Secret {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                })
+            }
+            _ => Err(format!(
+                "[credentials.{name}] needs either token_file or secret"
+            )),
+        }
+    }
+}
+
+fn patterns(texts: &[String], what: &str) -> Result<Vec<Pattern>, String> {
+    if texts.is_empty() {
+        return Err(format!("an [[allow]] rule has no {what}"));
+    }
+    Ok(texts.iter().map(|text| Pattern::new(text)).collect())
+}

@@ -1,0 +1,16 @@
+//! `nival-operator`: points workloads at generations, and looks after the nodes that run them.
+
+mod args;
+mod commands;
+mod env_vars;
+mod error;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Parses the command line, does what it says, and returns the exit code: 0 done, 1 not done, 2 wrong usage.
+#[must_use]
+pub fn run() -> ExitCode {
+    commands::run(args::Arguments::parse())
+}

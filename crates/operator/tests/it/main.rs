@@ -1,0 +1,1 @@
+//! Tests of the operator as a program, beside a real API server.

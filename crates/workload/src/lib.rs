@@ -1,0 +1,8 @@
+//! What Nival reads in a Kubernetes workload and writes to it, and what policy lets it have. Pure: no network, no files.
+
+pub mod annotations;
+pub mod names;
+mod pattern;
+pub mod policy;
+
+pub use pattern::Pattern;
