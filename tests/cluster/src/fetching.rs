@@ -57,7 +57,7 @@ fn slow_fetch(stage: &mut Stage) -> Result<(), Failure> {
     ensure(!pod.contains('\n') && !pod.is_empty(), || {
         format!("the job had these pods: {pods}")
     })?;
-    let events = stage.events(pod)?;
+    let events = stage.events("Pod", pod)?;
     let told: Vec<&String> = events
         .iter()
         .filter(|text| text.contains("fetching demo/large") && text.contains(" of "))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testkit::{
-    Cluster, ClusterNode, ClusterOptions, Failure, OWNER, Stack, Throttle, poll, poll_within,
+    BUSYBOX, Cluster, ClusterNode, ClusterOptions, Failure, OWNER, Stack, Throttle, poll,
+    poll_within,
 };
 
 /// How fast the hub is for the node that is far from it.
@@ -114,6 +115,28 @@ impl Stage {
         self.wait(&format!("pod/{pod}"), "condition=Ready")
     }
 
+    /// Waits until a workload says that all its pods are of its newest revision, and ready.
+    pub(crate) fn rolled_out(&self, workload: &str) -> Result<(), Failure> {
+        self.kubectl(&["rollout", "status", workload, "--timeout=120s"])
+            .map(drop)
+            .map_err(|failure| {
+                let described = self.kubectl(&["describe", workload]).unwrap_or_default();
+                Failure::Text(format!("{failure}\n{described}"))
+            })
+    }
+
+    /// Gives the ordinary image with a shell another name on every node, as if it had been pulled by it.
+    pub(crate) fn name_images(&self, name: &str) -> Result<(), Failure> {
+        for (_, node) in self.cluster.nodes() {
+            let tag = format!(
+                "{} images tag --force {BUSYBOX} {name} >/dev/null",
+                node.ctr()
+            );
+            node.machine().shell(&tag)?;
+        }
+        Ok(())
+    }
+
     /// Runs a pod to its end, which has to be a good one, and returns what it wrote.
     pub(crate) fn run_to_end(&self, pod: &str, manifest: &str) -> Result<String, Failure> {
         self.cluster.apply(manifest)?;
@@ -154,9 +177,19 @@ impl Stage {
 
     /// Waits until an event of a pod has all these words in it, and returns its text.
     pub(crate) fn event(&self, pod: &str, words: &[&str]) -> Result<String, Failure> {
+        self.event_of("Pod", pod, words)
+    }
+
+    /// Waits until an event of an object has all these words in it, and returns its text.
+    pub(crate) fn event_of(
+        &self,
+        kind: &str,
+        name: &str,
+        words: &[&str],
+    ) -> Result<String, Failure> {
         let mut seen = Vec::new();
         poll("an event", || {
-            seen = self.events(pod)?;
+            seen = self.events(kind, name)?;
             let tells = |text: &&String| words.iter().all(|word| text.contains(word));
             Ok(seen.iter().find(tells).cloned())
         })
@@ -168,9 +201,56 @@ impl Stage {
         })
     }
 
-    /// Returns the texts of a pod's events, with their reasons.
-    pub(crate) fn events(&self, pod: &str) -> Result<Vec<String>, Failure> {
-        let own = format!("--field-selector=involvedObject.name={pod}");
+    /// Waits until an event of whatever object in the namespace has all these words in it.
+    pub(crate) fn event_with(&self, words: &[&str]) -> Result<(), Failure> {
+        let path = "jsonpath={range .items[*]}{.reason}: {.message}{\"\\n\"}{end}";
+        poll("an event", || {
+            let seen = self.kubectl(&["get", "events", "-o", path])?;
+            let tells = |text: &str| words.iter().all(|word| text.contains(word));
+            Ok(seen.lines().any(tells).then_some(()))
+        })
+        .map_err(|failure| Failure::Text(format!("{failure} with {words:?}")))
+    }
+
+    /// Applies something again and again until the API server refuses it, and returns its words: what the refusal
+    /// hangs on reaches admission a moment later.
+    pub(crate) fn refusal(&self, manifest: &str) -> Result<String, Failure> {
+        poll("the API server to refuse it", || {
+            match self.cluster.apply(manifest) {
+                Err(failure) => Ok(Some(failure.to_string())),
+                Ok(()) => {
+                    let file = self
+                        .cluster
+                        .control_plane()
+                        .stage("refused.yaml", manifest)?;
+                    self.kubectl(&["delete", "-f", &file]).map(|_| None)
+                }
+            }
+        })
+    }
+
+    /// Waits until a Deployment has exactly one pod, and returns its name.
+    pub(crate) fn only_pod(&self, app: &str) -> Result<String, Failure> {
+        let own = format!("app={app}");
+        poll("the only pod of a deployment", || {
+            let path = "jsonpath={.items[*].metadata.name}";
+            let names = self.kubectl(&["get", "pods", "-l", &own, "-o", path])?;
+            let mut names = names.split_whitespace();
+            Ok(names
+                .next()
+                .filter(|_| names.next().is_none())
+                .map(str::to_owned))
+        })
+    }
+
+    /// Returns how many bytes of NARs the hub has given out.
+    pub(crate) fn served(&self) -> Result<u64, Failure> {
+        self.stack.hub.counter("nival_hub_nar_served_bytes_total")
+    }
+
+    /// Returns the texts of an object's events, with their reasons.
+    pub(crate) fn events(&self, kind: &str, name: &str) -> Result<Vec<String>, Failure> {
+        let own = format!("--field-selector=involvedObject.kind={kind},involvedObject.name={name}");
         let events = self.cluster.kubectl_json(&["get", "events", &own])?;
         let items = events["items"].as_array().cloned().unwrap_or_default();
         let text = |event: &Value| {

@@ -12,6 +12,8 @@ const FOLDER: &str = "/etc/kubernetes";
 #[derive(Debug)]
 pub(super) struct ControlPlane {
     services: Vec<Service>,
+    /// Absent while it is stopped.
+    api_server: Option<Service>,
     machine: Machine,
     kubeconfig: String,
 }
@@ -36,12 +38,12 @@ impl ControlPlane {
         }
         let mut control_plane = Self {
             services: Vec::new(),
+            api_server: None,
             machine,
             kubeconfig: pki.client("admin"),
         };
         control_plane.run("etcd", &etcd())?;
-        control_plane.run("kube-apiserver", &api_server())?;
-        control_plane.wait_until_ready()?;
+        control_plane.start_api_server()?;
         let own = |name: &str| format!("--kubeconfig={FOLDER}/{name}.conf");
         control_plane.run(
             "kube-controller-manager",
@@ -68,14 +70,28 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), Failure> {
+    /// Starts the API server and waits until it is ready.
+    pub(super) fn start_api_server(&mut self) -> Result<(), Failure> {
+        let arguments = api_server();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let program = "kube-apiserver";
+        let mut service = self.machine.service(program, program, &arguments)?;
         poll("the API server to be ready", || {
+            service.check_alive()?;
             for service in &mut self.services {
                 service.check_alive()?;
             }
             Ok(self.kubectl(&["get", "--raw", "/readyz"]).ok())
-        })
-        .map(drop)
+        })?;
+        self.api_server = Some(service);
+        Ok(())
+    }
+
+    /// Kills the API server as `kill -9` does.
+    pub(super) fn kill_api_server(&mut self) -> Result<(), Failure> {
+        self.api_server
+            .take()
+            .map_or(Ok(()), |mut service| service.kill())
     }
 
     pub(super) fn kubectl_command(&self) -> Result<Command, Failure> {

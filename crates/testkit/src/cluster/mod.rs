@@ -184,6 +184,22 @@ impl Cluster {
             .map(drop)
     }
 
+    /// Kills the API server as `kill -9` does; all else goes on.
+    ///
+    /// # Errors
+    /// Fails when it cannot be waited for.
+    pub fn kill_api_server(&mut self) -> Result<(), Failure> {
+        self.control_plane.kill_api_server()
+    }
+
+    /// Starts the API server again and waits until it is ready.
+    ///
+    /// # Errors
+    /// Fails when it does not come back.
+    pub fn start_api_server(&mut self) -> Result<(), Failure> {
+        self.control_plane.start_api_server()
+    }
+
     /// Returns the machine of the control plane.
     #[must_use]
     pub fn control_plane(&self) -> &Machine {
