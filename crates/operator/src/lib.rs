@@ -4,6 +4,8 @@ mod args;
 mod commands;
 mod env_vars;
 mod error;
+mod resolve;
+mod settings;
 
 use std::process::ExitCode;
 

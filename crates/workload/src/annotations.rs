@@ -8,8 +8,8 @@ use crate::names::containerd::{
     CONTAINER_NAME, CONTAINER_TYPE, IMAGE_NAME, SANDBOX_ID, SANDBOX_NAME, SANDBOX_NAMESPACE,
 };
 use crate::names::{
-    ACTIVATE_MODE, ENVIRONMENT, ENVIRONMENT_OF, EXEC_OUTSIDE_OF, GENERATION, GENERATION_OF, NONE,
-    PINNED_FROM, PINNED_FROM_OF, PLACEHOLDER,
+    ACTIVATE_MODE, ENVIRONMENT, ENVIRONMENT_OF, EXEC_OUTSIDE_OF, GENERATION, GENERATION_OF, GROUP,
+    NONE, PINNED_FROM, PINNED_FROM_OF, PLACEHOLDER,
 };
 
 /// The longest honest value is a pin with a hub's address before it, some 400 bytes.
@@ -308,19 +308,7 @@ fn wish(
     let parsed = parse::<Reference>(name, reference)?;
     if let Some(pin) = pin {
         let pinned = parse::<Pin>(generation, pin)?;
-        let differs = pinned.environment != parsed.environment
-            || parsed.number.is_some_and(|number| number != pinned.number)
-            || parsed
-                .digest
-                .as_ref()
-                .is_some_and(|digest| *digest != pinned.digest);
-        if differs {
-            return Err(AnnotationError::OtherPin {
-                name: generation.to_owned(),
-                pin: shown(pin),
-                reference: shown(reference),
-            });
-        }
+        check_agreement(generation, &pinned, &parsed)?;
     }
     let from = annotations
         .get(pinned_from)
@@ -352,7 +340,26 @@ fn wish(
     }))
 }
 
-fn parse<T: std::str::FromStr<Err = env_spec::ReferenceError>>(
+/// Refuses a pin of something else than the reference.
+pub(crate) fn check_agreement(
+    generation: &str,
+    pin: &Pin,
+    reference: &Reference,
+) -> Result<(), AnnotationError> {
+    let agrees = pin.environment == reference.environment
+        && reference.number.is_none_or(|number| number == pin.number)
+        && reference.digest.is_none_or(|digest| digest == pin.digest);
+    if agrees {
+        return Ok(());
+    }
+    Err(AnnotationError::OtherPin {
+        name: generation.to_owned(),
+        pin: shown(&pin.to_string()),
+        reference: shown(&reference.to_string()),
+    })
+}
+
+pub(crate) fn parse<T: std::str::FromStr<Err = env_spec::ReferenceError>>(
     name: &str,
     value: &str,
 ) -> Result<T, AnnotationError> {
@@ -363,15 +370,9 @@ fn parse<T: std::str::FromStr<Err = env_spec::ReferenceError>>(
 }
 
 /// Refuses what no honest tenant writes, before anything is looked at.
-fn check(annotations: &Annotations) -> Result<(), AnnotationError> {
-    let ours = |name: &&String| {
-        name.starts_with("nival.dev/")
-            || name
-                .split_once('/')
-                .is_some_and(|(prefix, _)| prefix.ends_with(".nival.dev"))
-    };
+pub(crate) fn check(annotations: &Annotations) -> Result<(), AnnotationError> {
     let mut count = 0;
-    for name in annotations.keys().filter(ours) {
+    for name in annotations.keys().filter(|name| is_ours(name)) {
         count += 1;
         let value = &annotations[name];
         let suffix = name.split_once('/').map_or("", |(_, suffix)| suffix);
@@ -395,8 +396,14 @@ fn check(annotations: &Annotations) -> Result<(), AnnotationError> {
     Ok(())
 }
 
+/// Tells whether an annotation is one of Nival's.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let prefix = name.split_once('/').map(|(prefix, _)| prefix);
+    prefix.is_some_and(|prefix| prefix == GROUP || prefix.ends_with(".nival.dev"))
+}
+
 /// Tells whether an image's name means the placeholder, with any tag or digest, in any form that containerd uses.
-fn is_placeholder(image: &str) -> bool {
+pub(crate) fn is_placeholder(image: &str) -> bool {
     let image = image.split_once('@').map_or(image, |(name, _)| name);
     let image = image.strip_prefix("docker.io/").unwrap_or(image);
     let image = image.strip_prefix("library/").unwrap_or(image);
@@ -421,7 +428,7 @@ fn said(containers: &[String]) -> String {
     text
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     if text.chars().count() <= SHOWN {
         return text.to_owned();
     }

@@ -3,6 +3,8 @@
 pub mod annotations;
 pub mod names;
 mod pattern;
+pub mod pin;
 pub mod policy;
+pub mod template;
 
 pub use pattern::Pattern;

@@ -1,0 +1,157 @@
+//! Why a reference does not lead to a generation that may run: one line each, as `kubectl apply` shows it.
+
+use api::hub::ClientError;
+use env_spec::generation::GenerationError;
+use env_spec::{Digest, EnvironmentName, Reference, SignedError};
+
+/// Why a reference was not resolved.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResolveError {
+    #[error(
+        "{reference} is at the hub {hub}, but this cluster asks {configured} only: leave the hub out of the reference"
+    )]
+    OtherHub {
+        reference: Box<Reference>,
+        hub: String,
+        configured: String,
+    },
+    #[error(
+        "environment {environment} is not visible to namespace {namespace}: check its name, publish it with `nival push --public`, or add an [[allow]] rule to {file}"
+    )]
+    NotVisible {
+        environment: EnvironmentName,
+        namespace: String,
+        file: String,
+    },
+    #[error("{what} does not exist at the hub {hub}: check its name, or push it")]
+    Unknown { what: String, hub: String },
+    #[error(
+        "generation {generation} has nothing for {} (it has: {available}): lock and push it for {} too, or let the pods run on other nodes by a nodeSelector of kubernetes.io/arch",
+        systems.join(", "),
+        if systems.len() == 1 { "that system" } else { "those systems" }
+    )]
+    MissingSystem {
+        generation: String,
+        systems: Vec<String>,
+        available: String,
+    },
+    #[error(
+        "generation {generation} is revoked: {reason}: push a newer one, or go back to an older one with `nival rollback`"
+    )]
+    Revoked { generation: String, reason: String },
+    #[error(
+        "the list of generations that {owner} has revoked was last confirmed {age} seconds ago, and the policy allows {allowed}: look at the hub and the way to it"
+    )]
+    OldRevocations {
+        owner: String,
+        age: u64,
+        allowed: u64,
+    },
+    #[error(transparent)]
+    Signed(#[from] SignedError),
+    #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
+    OtherRecord {
+        wanted: Box<Reference>,
+        found: Digest,
+    },
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    #[error(
+        "{what} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
+    )]
+    Replayed { what: String, found: u64, seen: u64 },
+    #[error(
+        "two live pointers of {environment} have sequence {sequence}: this one is at {found}, one seen before at {seen}; push or roll back once more"
+    )]
+    Twofold {
+        environment: EnvironmentName,
+        sequence: u64,
+        found: Digest,
+        seen: Digest,
+    },
+    #[error("the live pointer is of {found}, not of {wanted}")]
+    ForeignPointer {
+        found: EnvironmentName,
+        wanted: EnvironmentName,
+    },
+    #[error("cannot ask the hub for {what}")]
+    Hub {
+        what: String,
+        #[source]
+        source: Box<ClientError>,
+    },
+    #[error(
+        "the hub {hub} did not answer in time about {what}: look at the hub and the way to it, and try again"
+    )]
+    Silent { what: String, hub: String },
+    #[error("the credential {name} cannot be read")]
+    Credential {
+        name: String,
+        #[source]
+        source: TokenError,
+    },
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    #[error("it is not configured")]
+    Absent,
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    #[error("the Secret {namespace}/{name} has no key `token` with one line of text")]
+    NoKey { namespace: String, name: String },
+    #[error("the Secret {namespace}/{name} cannot be read")]
+    Secret {
+        namespace: String,
+        name: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl ResolveError {
+    /// Tells whether the same question may be answered later with nothing changed by people.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Hub { source, .. } => source.is_transient(),
+            Self::Silent { .. } | Self::OldRevocations { .. } => true,
+            Self::Credential { source, .. } => match source {
+                TokenError::Secret { source, .. } => match source.as_ref() {
+                    kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+                    _ => true,
+                },
+                TokenError::Absent | TokenError::File(_) | TokenError::NoKey { .. } => false,
+            },
+            Self::OtherHub { .. }
+            | Self::NotVisible { .. }
+            | Self::Unknown { .. }
+            | Self::MissingSystem { .. }
+            | Self::Revoked { .. }
+            | Self::Signed(_)
+            | Self::OtherRecord { .. }
+            | Self::Generation(_)
+            | Self::Replayed { .. }
+            | Self::Twofold { .. }
+            | Self::ForeignPointer { .. } => false,
+        }
+    }
+
+    /// Returns the reason in one word, as events, metrics and conditions say it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::OtherHub { .. } => "OtherHub",
+            Self::NotVisible { .. } => "NotAllowed",
+            Self::Unknown { .. } => "Unknown",
+            Self::MissingSystem { .. } => "MissingSystem",
+            Self::Revoked { .. } => "Revoked",
+            Self::Signed(_) => "Untrusted",
+            Self::OtherRecord { .. } | Self::Generation(_) | Self::ForeignPointer { .. } => {
+                "Invalid"
+            }
+            Self::Replayed { .. } | Self::Twofold { .. } => "Replayed",
+            Self::Hub { .. } | Self::Silent { .. } | Self::OldRevocations { .. } => "HubDown",
+            Self::Credential { .. } => "Credential",
+        }
+    }
+}

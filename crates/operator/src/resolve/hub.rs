@@ -1,0 +1,192 @@
+//! What the operator asks the hub, with the credential that the policy lends to the namespace.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use api::hub::environment::Visibility;
+use api::hub::error::ErrorCode;
+use api::hub::{ClientError, HubClient};
+use api::node::CredentialSource;
+use env_spec::{EnvironmentName, Reference};
+use workload::policy::Verdict;
+
+use super::error::{ResolveError, TokenError};
+use super::tokens::{LARGEST_TOKEN, Tokens};
+use crate::settings::Settings;
+
+/// How long an answer about visibility counts.
+const FRESH: Duration = Duration::from_secs(30);
+/// How long a hub is connected to, and how long it may say nothing: its longest poll is a minute.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The ways to the hub.
+#[derive(Debug)]
+pub(super) struct Hub {
+    http: reqwest::Client,
+    tokens: Arc<dyn Tokens>,
+    public: Mutex<BTreeMap<(String, EnvironmentName), (Instant, bool)>>,
+}
+
+/// A namespace's way to the hub.
+pub(super) struct Way {
+    pub(super) client: HubClient,
+    address: String,
+}
+
+impl Hub {
+    pub(super) fn new(tokens: Arc<dyn Tokens>) -> Result<Self, reqwest::Error> {
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("nival-operator/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(SILENCE_TIMEOUT)
+        };
+        let http = builder().build().or_else(|error| {
+            tracing::warn!(%error, "no CA certificates here: https:// addresses will not work");
+            builder().tls_certs_only([]).build()
+        })?;
+        Ok(Self {
+            http,
+            tokens,
+            public: Mutex::default(),
+        })
+    }
+
+    /// Refuses references to other hubs: credentials are sent only where the configuration says.
+    pub(super) fn check_is_meant(
+        settings: &Settings,
+        reference: &Reference,
+    ) -> Result<(), ResolveError> {
+        let Some(hub) = &reference.hub else {
+            return Ok(());
+        };
+        let own = settings.hub.as_str();
+        let own = own.split_once("://").map_or(own, |(_, rest)| rest);
+        if own.trim_end_matches('/') == hub {
+            return Ok(());
+        }
+        Err(ResolveError::OtherHub {
+            reference: Box::new(reference.clone()),
+            hub: hub.clone(),
+            configured: settings.hub.clone(),
+        })
+    }
+
+    /// Returns a namespace's way to an environment, if the policy lets it have one.
+    pub(super) async fn way(
+        &self,
+        settings: &Settings,
+        namespace: &str,
+        environment: &EnvironmentName,
+    ) -> Result<Way, ResolveError> {
+        let refused = || ResolveError::NotVisible {
+            environment: environment.clone(),
+            namespace: namespace.to_owned(),
+            file: settings.file.display().to_string(),
+        };
+        match settings.policy.verdict(namespace, environment) {
+            Verdict::Denied => Err(refused()),
+            Verdict::Allowed { credential } => {
+                let token = match credential {
+                    Some(name) => Some(self.token(settings, name).await?),
+                    None => None,
+                };
+                self.client(settings, token)
+            }
+            Verdict::IfPublic => {
+                let way = self.client(settings, None)?;
+                // What nobody may see and what does not exist look the same, here and at the hub.
+                match self.is_public(&way, environment).await? {
+                    true => Ok(way),
+                    false => Err(refused()),
+                }
+            }
+        }
+    }
+
+    /// Returns a way with no token, for what everybody may read.
+    pub(super) fn client(
+        &self,
+        settings: &Settings,
+        token: Option<String>,
+    ) -> Result<Way, ResolveError> {
+        let address = settings.hub.clone();
+        match HubClient::new(&address, token, self.http.clone()) {
+            Ok(client) => Ok(Way { client, address }),
+            Err(source) => Err(ResolveError::Hub {
+                what: "anything".to_owned(),
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    async fn is_public(
+        &self,
+        way: &Way,
+        environment: &EnvironmentName,
+    ) -> Result<bool, ResolveError> {
+        let key = (way.address.clone(), environment.clone());
+        let now = Instant::now();
+        let fresh = |when: &Instant| now.duration_since(*when) < FRESH;
+        {
+            let mut known = self.public.lock().unwrap_or_else(PoisonError::into_inner);
+            // Tenants choose the names that are asked about: what is no longer fresh makes room.
+            known.retain(|_, (when, _)| fresh(when));
+            // That it is not visible is asked anew, so that whoever has just published it need not wait.
+            if let Some((_, true)) = known.get(&key) {
+                return Ok(true);
+            }
+        }
+        let public = match way.client.environment(environment).await {
+            Ok(answer) => answer.visibility == Visibility::Public,
+            Err(error) if error.is_transient() => {
+                return Err(way.failed(environment.to_string(), error));
+            }
+            Err(_hidden) => false,
+        };
+        let mut known = self.public.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(key, (now, public));
+        Ok(public)
+    }
+
+    async fn token(&self, settings: &Settings, name: String) -> Result<String, ResolveError> {
+        let token = match settings.credentials.get(&name) {
+            Some(CredentialSource::File(file)) => {
+                host::fs::read_bounded(file, LARGEST_TOKEN as u64)
+                    .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
+                    .map_err(TokenError::File)
+            }
+            Some(CredentialSource::Secret { namespace, name }) => {
+                self.tokens.token(namespace, name).await
+            }
+            None => Err(TokenError::Absent),
+        };
+        token.map_err(|source| ResolveError::Credential { name, source })
+    }
+}
+
+impl Way {
+    /// Says that the hub did not give this.
+    pub(super) fn failed(&self, what: String, source: ClientError) -> ResolveError {
+        match source.code() {
+            Some(ErrorCode::NotFound) => ResolveError::Unknown {
+                what,
+                hub: self.address.clone(),
+            },
+            _ => ResolveError::Hub {
+                what,
+                source: Box::new(source),
+            },
+        }
+    }
+
+    /// Says that the hub did not answer in time.
+    pub(super) fn silent(&self, what: String) -> ResolveError {
+        ResolveError::Silent {
+            what,
+            hub: self.address.clone(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Generations whose record was verified, by digest: a bounded cache of the little that is asked of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use env_spec::generation::Generation;
+use env_spec::{Digest, EnvironmentName, Pin, Reference, Signed, System, TrustedKeys};
+
+use super::error::ResolveError;
+use crate::settings::Settings;
+
+/// How many are kept; each is a few hundred bytes.
+const MOST: usize = 4096;
+
+/// What is asked of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) pin: Pin,
+    pub(super) systems: Vec<System>,
+}
+
+/// The generations that were verified last.
+#[derive(Debug, Default)]
+pub(super) struct Records(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Under which settings they were verified: others may trust other keys.
+    settings: Weak<Settings>,
+    by_digest: BTreeMap<Digest, Verified>,
+    order: VecDeque<Digest>,
+}
+
+impl Records {
+    /// Returns what is known of a generation under these settings.
+    pub(super) fn get(&self, digest: Digest, settings: &Arc<Settings>) -> Option<Verified> {
+        self.kept(settings, |kept| kept.by_digest.get(&digest).cloned())
+    }
+
+    pub(super) fn put(&self, verified: Verified, settings: &Arc<Settings>) {
+        self.kept(settings, |kept| {
+            let digest = verified.pin.digest;
+            if kept.by_digest.insert(digest, verified).is_none() {
+                kept.order.push_back(digest);
+            }
+            if kept.order.len() > MOST
+                && let Some(oldest) = kept.order.pop_front()
+            {
+                kept.by_digest.remove(&oldest);
+            }
+        });
+    }
+
+    fn kept<T>(&self, settings: &Arc<Settings>, work: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Arc::downgrade(settings);
+        if !Weak::ptr_eq(&kept.settings, &now) {
+            *kept = Kept {
+                settings: now,
+                ..Kept::default()
+            };
+        }
+        work(&mut kept)
+    }
+}
+
+/// Believes a record if it is the one that was asked for and a trusted key signed it.
+pub(super) fn believe(
+    signed: &Signed,
+    reference: &Reference,
+    trusted: &TrustedKeys,
+) -> Result<Verified, ResolveError> {
+    let digest = signed.digest();
+    if reference.digest.is_some_and(|wanted| wanted != digest) {
+        return Err(ResolveError::OtherRecord {
+            wanted: Box::new(reference.clone()),
+            found: digest,
+        });
+    }
+    let environment = &reference.environment;
+    let subject = match reference.number {
+        Some(number) => format!("generation {environment}:{number}"),
+        None => format!("generation {reference}"),
+    };
+    let generation: Generation = signed.verify(&subject, environment.owner(), trusted)?;
+    generation.check(environment, reference.number)?;
+    let pin = Pin {
+        hub: None,
+        environment: generation.environment,
+        number: generation.number,
+        digest,
+    };
+    Ok(Verified {
+        pin,
+        systems: generation.systems.into_keys().collect(),
+    })
+}
+
+/// Tells whether a generation that is known by its digest is the one that the reference means: a digest that is
+/// known from one environment must open no other one's door.
+pub(super) fn is_meant(pin: &Pin, reference: &Reference, environment: &EnvironmentName) -> bool {
+    pin.environment == *environment && reference.number.is_none_or(|number| number == pin.number)
+}

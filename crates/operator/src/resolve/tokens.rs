@@ -1,0 +1,53 @@
+//! The tokens of Secrets that the configuration names.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use super::error::TokenError;
+
+/// The key of a Secret whose value is the token.
+const KEY: &str = "token";
+/// Tokens are one line.
+pub(super) const LARGEST_TOKEN: usize = 16 << 10;
+
+/// Where the tokens of Secrets come from.
+#[async_trait]
+pub(crate) trait Tokens: std::fmt::Debug + Send + Sync {
+    /// Returns the token of a Secret.
+    async fn token(&self, namespace: &str, name: &str) -> Result<String, TokenError>;
+}
+
+/// Reads them from the API server each time, so that a token may be renewed in place.
+pub(crate) struct ClusterTokens(pub(crate) Client);
+
+impl std::fmt::Debug for ClusterTokens {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ClusterTokens")
+    }
+}
+
+#[async_trait]
+impl Tokens for ClusterTokens {
+    async fn token(&self, namespace: &str, name: &str) -> Result<String, TokenError> {
+        let secrets: Api<Secret> = Api::namespaced(self.0.clone(), namespace);
+        let secret = secrets
+            .get(name)
+            .await
+            .map_err(|source| TokenError::Secret {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                source: Box::new(source),
+            })?;
+        let value = secret.data.and_then(|mut data| data.remove(KEY));
+        value
+            .filter(|value| value.0.len() <= LARGEST_TOKEN)
+            .and_then(|value| String::from_utf8(value.0).ok())
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty() && !text.contains(char::is_control))
+            .ok_or_else(|| TokenError::NoKey {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+    }
+}
