@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    activate, config, generations, init, install, key, list, lock, login, push, rollback, sbom,
-    search, show, uninstall, upgrade, verify,
+    activate, config, generations, init, install, key, list, lock, login, push, revocations,
+    revoke, rollback, sbom, search, show, uninstall, upgrade, verify,
 };
 
 /// Nix environments on your machine and on Kubernetes, with no image rebuilds.
@@ -86,6 +86,10 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     /// Make an earlier generation live again
     Rollback(rollback::RollbackArgs),
+    /// Forbid a generation to run, on every node
+    Revoke(revoke::RevokeArgs),
+    /// List the generations that an owner revoked
+    Revocations(revocations::RevocationsArgs),
     /// Print the bill of materials of a generation
     Sbom(sbom::SbomArgs),
     /// Check that an environment is what its record or lock says, byte for byte

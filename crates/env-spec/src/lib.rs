@@ -9,6 +9,7 @@ pub mod generation;
 pub mod lockfile;
 pub mod manifest;
 mod reference;
+pub mod revocation;
 mod signed;
 pub mod solve;
 pub mod staleness;

@@ -108,6 +108,10 @@ impl App {
             )
             .route("/v1/owners/{owner}/missing", post(routes::missing::post))
             .route(
+                "/v1/owners/{owner}/revocations",
+                get(routes::revocations::get).put(routes::revocations::put),
+            )
+            .route(
                 "/cache/{owner}/nix-cache-info",
                 get(routes::cache_info::get),
             )

@@ -147,6 +147,30 @@ pub(crate) enum HubError {
         /// The sequence that came.
         given: u64,
     },
+    /// Somebody else changed the revocation list first.
+    #[error(
+        "the revocation list of {owner} has sequence {present}, so the next is {}; this one has {given}: \
+         it changed meanwhile; read it and try again",
+        present + 1
+    )]
+    RevocationsChanged {
+        /// The owner.
+        owner: String,
+        /// The sequence the hub has.
+        present: u64,
+        /// The sequence that came.
+        given: u64,
+    },
+    /// The generation must not become live.
+    #[error(
+        "{generation} is revoked: {reason}; push another one, or take it off the list (`nival revoke --undo`)"
+    )]
+    Revoked {
+        /// The generation.
+        generation: String,
+        /// Why its owner revoked it.
+        reason: String,
+    },
     /// The record names what the hub does not have.
     #[error("{subject} names what this hub does not have: {lacking}; upload it first")]
     Incomplete {
@@ -233,10 +257,12 @@ impl HubError {
             | Self::NarInfo(_) => StatusCode::BAD_REQUEST,
             Self::Stalled { .. } | Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ParentIsNotHead { .. } | Self::PointerMoved { .. } | Self::Conflict { .. } => {
-                StatusCode::CONFLICT
-            }
+            Self::ParentIsNotHead { .. }
+            | Self::PointerMoved { .. }
+            | Self::RevocationsChanged { .. }
+            | Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::Unsigned { .. }
+            | Self::Revoked { .. }
             | Self::Incomplete { .. }
             | Self::HashMismatch { .. }
             | Self::Nar(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -269,6 +295,8 @@ impl HubError {
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::ParentIsNotHead { .. } => ErrorCode::ParentIsNotHead,
             Self::PointerMoved { .. } => ErrorCode::PointerMoved,
+            Self::RevocationsChanged { .. } => ErrorCode::RevocationsChanged,
+            Self::Revoked { .. } => ErrorCode::Revoked,
             Self::Conflict { .. } => ErrorCode::Conflict,
             Self::Unsigned { .. } => ErrorCode::Unsigned,
             Self::Incomplete { .. } => ErrorCode::Incomplete,

@@ -19,6 +19,7 @@ enum Route {
     History,
     Document,
     Missing,
+    Revocations,
     CacheInfo,
     Narinfo,
     Listing,
@@ -153,6 +154,7 @@ impl Route {
             ("cache", _, file, ..) if file.ends_with(".narinfo") => Self::Narinfo,
             ("cache", _, file, ..) if file.ends_with(".ls") => Self::Listing,
             ("v1", "owners", _, "missing", _) => Self::Missing,
+            ("v1", "owners", _, "revocations", _) => Self::Revocations,
             ("v1", "environments", _, _, "generations") => Self::Generation,
             ("v1", "environments", _, _, "live") => Self::Live,
             ("v1", "environments", _, _, "history") => Self::History,
@@ -191,6 +193,7 @@ mod tests {
             ("/v1/environments", Route::Environment),
             ("/v1/environments/a/b/generations/1", Route::Generation),
             ("/v1/owners/a/missing", Route::Missing),
+            ("/v1/owners/a/revocations", Route::Revocations),
             ("/../../etc/passwd", Route::Other),
         ] {
             assert_eq!(Route::of(path), route, "{path}");

@@ -12,7 +12,9 @@ use super::error::{ErrorBody, ErrorCode};
 use super::history::History;
 use super::info::Info;
 use super::missing::{MissingRequest, MissingResponse};
-use super::{cache_path, document, environment, generation, history, info, live, missing};
+use super::{
+    cache_path, document, environment, generation, history, info, live, missing, revocations,
+};
 
 /// Answers are read up to this size: a generation of the largest closure, escaped as JSON text.
 const LARGEST_ANSWER: usize = 96 << 20;
@@ -180,6 +182,19 @@ impl HubClient {
         pointer: &Signed,
     ) -> Result<(), ClientError> {
         let request = self.request(Method::PUT, &live::path(name)).json(pointer);
+        self.send(request).await.map(drop)
+    }
+
+    /// Returns an owner's revocation list, unverified. Where the owner never revoked anything, the hub answers
+    /// [`ErrorCode::NotFound`].
+    pub async fn revocations(&self, owner: &str) -> Result<Signed, ClientError> {
+        self.get(&revocations::path(owner)).await
+    }
+
+    /// Puts an owner's next revocation list.
+    pub async fn put_revocations(&self, owner: &str, list: &Signed) -> Result<(), ClientError> {
+        let path = revocations::path(owner);
+        let request = self.request(Method::PUT, &path).json(list);
         self.send(request).await.map(drop)
     }
 

@@ -30,6 +30,12 @@ pub enum ErrorCode {
     ParentIsNotHead,
     /// The live pointer moved since it was read.
     PointerMoved,
+    /// The revocation list changed since it was read.
+    RevocationsChanged,
+    /// The generation is revoked.
+    Revoked,
+    /// The hub does as much of this as it can; the same later may succeed.
+    Busy,
     /// The record names paths or documents that the hub lacks or has with other bytes.
     Incomplete,
     /// Bytes do not match the hash they were sent under.

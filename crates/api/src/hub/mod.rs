@@ -11,6 +11,7 @@ pub mod history;
 pub mod info;
 pub mod live;
 pub mod missing;
+pub mod revocations;
 
 #[cfg(feature = "hub-client")]
 mod client;

@@ -1,5 +1,6 @@
-//! `nival generations`: lists what was published of an environment, and which of it is live.
+//! `nival generations`: lists what was published of an environment, which of it is live, and which revoked.
 
+use api::hub::history::{GenerationSummary, PointerSummary};
 use clap::Args;
 use env_spec::Reference;
 use serde::Serialize;
@@ -21,8 +22,16 @@ pub(crate) struct GenerationsArgs {
 #[derive(Serialize)]
 struct Listing<'a> {
     live: Option<u64>,
+    generations: Vec<Row<'a>>,
+    pointers: &'a [PointerSummary],
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
     #[serde(flatten)]
-    history: &'a api::hub::history::History,
+    generation: &'a GenerationSummary,
+    /// Why it is revoked, if it is.
+    revoked: Option<&'a str>,
 }
 
 /// Runs the command.
@@ -38,17 +47,31 @@ pub(crate) async fn run(context: &Context, args: &GenerationsArgs) -> Outcome {
         .await
         .map_err(|error| hub.explain(error, &args.environment))?;
     let live = history.pointers.first().map(|pointer| pointer.number);
+    let list = hub
+        .revocations_for_show(name.owner(), context.printer)
+        .await;
     if args.json {
+        let row = |generation| Row {
+            generation,
+            revoked: list.reason(generation.digest),
+        };
         return context.printer.json(&Listing {
             live,
-            history: &history,
+            generations: history.generations.iter().map(row).collect(),
+            pointers: &history.pointers,
         });
     }
     let rows: Vec<Vec<String>> = history
         .generations
         .iter()
         .map(|one| {
-            let mark = if Some(one.number) == live { "live" } else { "" };
+            let is_revoked = list.reason(one.digest).is_some();
+            let mark = match (Some(one.number) == live, is_revoked) {
+                (true, true) => "live, revoked",
+                (true, false) => "live",
+                (false, true) => "revoked",
+                (false, false) => "",
+            };
             let digest: String = one.digest.hex().chars().take(12).collect();
             let fields = [
                 one.number.to_string(),
@@ -61,7 +84,7 @@ pub(crate) async fn run(context: &Context, args: &GenerationsArgs) -> Outcome {
         })
         .collect();
     Ok(context.printer.table(
-        &["NUMBER", "LIVE", "DIGEST", "CREATED", "AUTHOR", "MESSAGE"],
+        &["NUMBER", "STATE", "DIGEST", "CREATED", "AUTHOR", "MESSAGE"],
         &rows,
     )?)
 }

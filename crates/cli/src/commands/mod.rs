@@ -10,6 +10,8 @@ pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod push;
+pub(crate) mod revocations;
+pub(crate) mod revoke;
 pub(crate) mod rollback;
 pub(crate) mod sbom;
 pub(crate) mod search;
@@ -42,6 +44,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<ExitCode
         Command::Generations(args) => generations::run(context, &args).await?,
         Command::Show(args) => show::run(context, &args).await?,
         Command::Rollback(args) => rollback::run(context, &args).await?,
+        Command::Revoke(args) => revoke::run(context, &args).await?,
+        Command::Revocations(args) => revocations::run(context, &args).await?,
         Command::Sbom(args) => sbom::run(context, &args).await?,
         Command::Verify(args) => verify::run(context, &args).await?,
         Command::Login(args) => login::run(context, &args).await?,

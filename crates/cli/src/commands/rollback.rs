@@ -1,20 +1,20 @@
 //! `nival rollback`: makes an earlier generation live again, by a new signed pointer; no record changes.
 
 use clap::Args;
-use env_spec::generation::LivePointer;
+use env_spec::generation::{LivePointer, RevocationList};
 use env_spec::{Pin, Reference, Signed};
 use serde::Serialize;
 
 use crate::context::{Context, now};
 use crate::error::{CommandError, ErrorKind, Outcome};
-use crate::hub::{TrustedHub, successor};
+use crate::hub::{TrustedHub, require_not_revoked, successor};
 
 /// Rolls back.
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
     /// The environment, owner/name; or the generation to make live, owner/name:12 or owner/name@sha256:…
     environment: Reference,
-    /// The generation to make live (default: the last one before the live one that was live)
+    /// The generation to make live (default: the last one before the live one that was live and is not revoked)
     #[arg(long, value_name = "NUMBER")]
     to: Option<u64>,
     /// Print JSON
@@ -54,13 +54,15 @@ pub(crate) async fn run(context: &Context, args: &RollbackArgs) -> Outcome {
             .hint("publish it with `nival push`"));
     };
     let by_default = wanted.is_none();
+    let revoked = hub.revocations(name.owner()).await?;
     let target = match wanted {
         Some(target) => target,
-        None => before(&hub, &plain, live.number).await?,
+        None => before(&hub, &plain, live.number, &revoked).await?,
     };
     // Whoever signs a pointer vouches for what it points at: the record says its number, not the hub or the user.
     let published = hub.resolve(&target).await?;
     let Pin { number, digest, .. } = published.pin;
+    require_not_revoked(&revoked, &published.pin)?;
     if by_default && number >= live.number {
         return Err(CommandError::user(format!(
             "the hub gave {} as one before {}",
@@ -135,8 +137,13 @@ fn wanted(given: &Reference, to: Option<u64>) -> Outcome<Option<Reference>> {
     Ok(is_named.then_some(target))
 }
 
-/// Finds the last generation that was live and is older than the one that is, as the hub tells.
-async fn before(hub: &TrustedHub, plain: &Reference, live: u64) -> Outcome<Reference> {
+/// Finds the last generation that was live, is older than the one that is, and may run, as the hub tells.
+async fn before(
+    hub: &TrustedHub,
+    plain: &Reference,
+    live: u64,
+    revoked: &RevocationList,
+) -> Outcome<Reference> {
     let history = hub
         .client
         .history(&plain.environment)
@@ -145,10 +152,10 @@ async fn before(hub: &TrustedHub, plain: &Reference, live: u64) -> Outcome<Refer
     let pointer = history
         .pointers
         .iter()
-        .find(|pointer| pointer.number < live)
+        .find(|pointer| pointer.number < live && revoked.reason(pointer.digest).is_none())
         .ok_or_else(|| {
             CommandError::user(format!(
-                "no generation of {} before {live} was ever live",
+                "no generation of {} before {live} was ever live and may run",
                 plain.environment
             ))
             .hint("choose one with --to NUMBER")

@@ -25,6 +25,8 @@ pub(crate) struct ShowArgs {
 #[derive(Serialize)]
 struct Shown<'a> {
     pin: String,
+    /// Why it is revoked, if it is.
+    revoked: Option<&'a str>,
     #[serde(flatten)]
     generation: &'a env_spec::generation::Generation,
 }
@@ -38,14 +40,18 @@ pub(crate) async fn run(context: &Context, args: &ShowArgs) -> Outcome {
     let published = hub.resolve(&args.reference).await?;
     let generation = &published.generation;
     let printer = context.printer;
+    if args.manifest {
+        return Ok(printer.raw(generation.manifest.as_bytes())?);
+    }
+    let owner = args.reference.environment.owner();
+    let list = hub.revocations_for_show(owner, printer).await;
+    let revoked = list.reason(published.pin.digest);
     if args.json {
         return printer.json(&Shown {
             pin: published.pin.to_string(),
+            revoked,
             generation,
         });
-    }
-    if args.manifest {
-        return Ok(printer.raw(generation.manifest.as_bytes())?);
     }
     let mut lines = vec![
         format!("generation  {}", published.pin),
@@ -53,6 +59,9 @@ pub(crate) async fn run(context: &Context, args: &ShowArgs) -> Outcome {
         format!("author      {}", visible(&generation.author)),
         format!("message     {}", visible(&generation.message)),
     ];
+    if let Some(reason) = revoked {
+        lines.push(format!("revoked     {}", visible(reason)));
+    }
     if let Some(parent) = generation.parent {
         lines.push(format!("parent      {parent}"));
     }

@@ -138,9 +138,16 @@ async fn published(context: &Context, reference: &Reference, system: System) -> 
     context
         .printer
         .say(format!("{} is signed by a trusted key.", published.pin));
+    let owner = reference.environment.owner();
+    let list = hub.revocations_for_show(owner, context.printer).await;
+    if let Some(reason) = list.reason(published.pin.digest) {
+        // Its bytes may be in order all the same, which is what is asked here.
+        context
+            .printer
+            .warn(format!("{} is revoked: {reason}", published.pin));
+    }
     let part = published.generation.system(&system)?;
     follows(part)?;
-    let owner = reference.environment.owner();
     let cache = download::Cache::of(&hub.client, owner)?;
     let progress = Progress::bytes(context.printer, "downloading and hashing", part.nar_bytes());
     let cache = &cache;

@@ -1,5 +1,6 @@
 //! Published environments as a user sees them: nothing that a hub says is believed without a trusted signature.
 
+mod revocations;
 mod seen;
 
 use api::hub::error::ErrorCode;
@@ -9,7 +10,9 @@ use env_spec::{EnvironmentName, Pin, Reference, Signed, TrustedKeys};
 
 use crate::context::Context;
 use crate::error::{CommandError, Outcome};
-use crate::hub::seen::Seen;
+use crate::hub::seen::{Seen, Subject};
+
+pub(crate) use crate::hub::revocations::require_not_revoked;
 
 /// JSON numbers are exact up to here (2^53 - 1).
 const LARGEST_NUMBER: u64 = (1 << 53) - 1;
@@ -42,9 +45,19 @@ impl TrustedHub {
             None => context.hub()?,
             Some(address) => context.other_hub(address)?,
         };
-        let trusted = context
-            .keys()
-            .trusted(&context.settings, reference.environment.owner())?;
+        Self::new(context, client, reference.environment.owner())
+    }
+
+    /// Returns the configured hub, for what is an owner's as a whole.
+    ///
+    /// # Errors
+    /// Fails when the address or one of the user's keys is not valid.
+    pub(crate) fn of_owner(context: &Context, owner: &str) -> Outcome<Self> {
+        Self::new(context, context.hub()?, owner)
+    }
+
+    fn new(context: &Context, client: HubClient, owner: &str) -> Outcome<Self> {
+        let trusted = context.keys().trusted(&context.settings, owner)?;
         let seen = Seen::in_folder(&context.settings.state, client.base());
         Ok(Self {
             client,
@@ -82,7 +95,7 @@ impl TrustedHub {
     /// Fails when one was seen.
     pub(crate) fn check_never_live(&self, name: &EnvironmentName) -> Outcome {
         match self.client.token() {
-            Some(_) => self.seen.check_none(name),
+            Some(_) => self.seen.check_none(&Subject::pointer(name)),
             None => Ok(()),
         }
     }

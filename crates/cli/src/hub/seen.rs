@@ -1,9 +1,10 @@
-//! The highest sequence seen of each live pointer, so that an old or second one cannot be passed off as the present.
+//! The highest sequence seen of each live pointer and revocation list, so that an old or second one cannot be passed off as
+//! the present.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use env_spec::generation::LivePointer;
+use env_spec::generation::{LivePointer, RevocationList};
 use env_spec::{Digest, EnvironmentName};
 use url::Url;
 
@@ -12,10 +13,41 @@ use crate::error::{CommandError, Outcome};
 /// A number, a digest and a line feed.
 const LARGEST: u64 = 256;
 
-/// The pointers of one hub.
+/// What was seen of one hub.
 #[derive(Debug)]
 pub(super) struct Seen {
     folder: PathBuf,
+}
+
+/// A thing that counts up with every change.
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// Where it is remembered, below the hub's folder.
+    place: PathBuf,
+    /// What it is, for people.
+    what: String,
+    /// How a person looks at it.
+    look: String,
+}
+
+impl Subject {
+    /// The live pointer of an environment.
+    pub(super) fn pointer(name: &EnvironmentName) -> Self {
+        Self {
+            place: Path::new(name.owner()).join(name.name()),
+            what: format!("live pointer of {name}"),
+            look: format!("nival generations {name}"),
+        }
+    }
+
+    /// The revocation list of an owner. No owner's name begins with a dot, so it is in no owner's way.
+    pub(super) fn revocations(owner: &str) -> Self {
+        Self {
+            place: Path::new(".revocations").join(owner),
+            what: format!("revocation list of {owner}"),
+            look: format!("nival revocations {owner}"),
+        }
+    }
 }
 
 impl Seen {
@@ -27,9 +59,9 @@ impl Seen {
         }
     }
 
-    /// Returns the highest sequence seen, with the generation that it pointed at where that was remembered.
-    fn known(&self, name: &EnvironmentName) -> Outcome<Option<(u64, Option<Digest>)>> {
-        let path = self.path(name);
+    /// Returns the highest sequence seen, with what came with it where that was remembered.
+    fn known(&self, subject: &Subject) -> Outcome<Option<(u64, Option<Digest>)>> {
+        let path = self.path(subject);
         let bytes = match host::fs::read_bounded(&path, LARGEST) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -42,66 +74,78 @@ impl Seen {
         match (sequence, digest, words.next()) {
             (Some(sequence), Ok(digest), None) => Ok(Some((sequence, digest))),
             _ => Err(CommandError::user(format!(
-                "{} is damaged: it should say which live pointer of {name} was seen last",
-                path.display()
+                "{} is damaged: it should say which {} was seen last",
+                path.display(),
+                subject.what
             ))
             .hint(format!(
-                "if `nival generations {name}` shows nothing strange, remove the file"
+                "if `{}` shows nothing strange, remove the file",
+                subject.look
             ))),
         }
     }
 
-    fn path(&self, name: &EnvironmentName) -> PathBuf {
-        self.folder.join(name.owner()).join(name.name())
+    fn path(&self, subject: &Subject) -> PathBuf {
+        self.folder.join(&subject.place)
     }
 
-    /// Refuses that there is no pointer where one was seen before.
-    pub(super) fn check_none(&self, name: &EnvironmentName) -> Outcome {
-        match self.known(name)? {
+    /// Refuses that there is none where one was seen before.
+    pub(super) fn check_none(&self, subject: &Subject) -> Outcome {
+        match self.known(subject)? {
             Some((known, _)) if known > 0 => Err(CommandError::user(format!(
-                "the hub gave no live pointer of {name}, but one with sequence {known} was seen before: it lost its data, or somebody hides the present"
+                "the hub gave no {}, but one with sequence {known} was seen before: it lost its data, or somebody hides the present",
+                subject.what
             ))
-            .hint(self.how_to_forget(name))),
+            .hint(self.how_to_forget(subject))),
             _ => Ok(()),
         }
     }
 
-    fn how_to_forget(&self, name: &EnvironmentName) -> String {
+    fn how_to_forget(&self, subject: &Subject) -> String {
         format!(
             "if the hub's owner confirms that, remove {}",
-            self.path(name).display()
+            self.path(subject).display()
         )
     }
 
     /// Refuses a pointer that is older than one seen before or contradicts it, and remembers it otherwise.
     pub(super) fn check(&self, pointer: &LivePointer) -> Outcome {
-        let name = &pointer.environment;
-        let known = self.known(name)?;
+        let subject = Subject::pointer(&pointer.environment);
+        self.advance(&subject, pointer.sequence, pointer.digest)
+    }
+
+    /// Does the same for a revocation list, whose record has this digest.
+    pub(super) fn check_revocations(&self, list: &RevocationList, record: Digest) -> Outcome {
+        self.advance(&Subject::revocations(&list.owner), list.sequence, record)
+    }
+
+    fn advance(&self, subject: &Subject, sequence: u64, digest: Digest) -> Outcome {
+        let known = self.known(subject)?;
+        let what = &subject.what;
         if let Some((known, _)) = known
-            && pointer.sequence < known
+            && sequence < known
         {
             let text = format!(
-                "the hub gave an old live pointer of {name} (sequence {}, but {known} was seen before): it was restored from a backup, or somebody replays the past",
-                pointer.sequence
+                "the hub gave an old {what} (sequence {sequence}, but {known} was seen before): it was restored from a backup, or somebody replays the past"
             );
-            return Err(CommandError::user(text).hint(self.how_to_forget(name)));
+            return Err(CommandError::user(text).hint(self.how_to_forget(subject)));
         }
-        if let Some((known, Some(digest))) = known
-            && pointer.sequence == known
-            && pointer.digest != digest
+        if let Some((known, Some(before))) = known
+            && sequence == known
+            && digest != before
         {
             let text = format!(
-                "the hub gave a second live pointer of {name} with sequence {known}, to {} and not to {digest} as before: it was restored from a backup, or shows each reader another present",
-                pointer.digest
+                "the hub gave a second {what} with sequence {known}, {digest} and not {before} as before: it was restored from a backup, or shows each reader another present"
             );
-            return Err(CommandError::user(text).hint(self.how_to_forget(name)));
+            return Err(CommandError::user(text).hint(self.how_to_forget(subject)));
         }
-        let seen = (pointer.sequence, Some(pointer.digest));
+        let seen = (sequence, Some(digest));
         if known != Some(seen) {
-            let path = self.path(name);
-            fs_err::create_dir_all(self.folder.join(name.owner()))?;
-            let text = format!("{} {}\n", pointer.sequence, pointer.digest);
-            host::fs::write_atomic(&path, text.as_bytes())?;
+            let path = self.path(subject);
+            if let Some(folder) = path.parent() {
+                fs_err::create_dir_all(folder)?;
+            }
+            host::fs::write_atomic(&path, format!("{sequence} {digest}\n").as_bytes())?;
         }
         Ok(())
     }
@@ -141,7 +185,7 @@ mod tests {
     fn a_file_without_a_digest_is_read_and_gets_one() {
         let folder = tempfile::tempdir().unwrap();
         let seen = seen(folder.path());
-        let path = seen.path(&"demo/app".parse().unwrap());
+        let path = seen.path(&Subject::pointer(&"demo/app".parse().unwrap()));
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(&path, "2\n").unwrap();
         seen.check(&pointer_to(b"one", 1)).unwrap_err();
@@ -153,10 +197,10 @@ mod tests {
     fn a_pointer_that_was_seen_cannot_be_hidden() {
         let folder = tempfile::tempdir().unwrap();
         let seen = seen(folder.path());
-        let name = "demo/app".parse().unwrap();
-        seen.check_none(&name).unwrap();
+        let subject = Subject::pointer(&"demo/app".parse().unwrap());
+        seen.check_none(&subject).unwrap();
         seen.check(&pointer_to(b"one", 1)).unwrap();
-        seen.check_none(&name).unwrap_err();
+        seen.check_none(&subject).unwrap_err();
     }
 
     #[test]
@@ -173,5 +217,31 @@ mod tests {
             error.lines()
         );
         seen.check(&pointer(3)).unwrap();
+    }
+
+    #[test]
+    fn a_revocation_list_is_remembered_beside_the_pointers() {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = seen(folder.path());
+        let list = |sequence| RevocationList {
+            owner: "demo".to_owned(),
+            revoked: std::collections::BTreeMap::new(),
+            sequence,
+            time: String::new(),
+        };
+        let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+        seen.check(&pointer_to(b"one", 7)).unwrap();
+        seen.check_none(&Subject::revocations("demo")).unwrap();
+        seen.check_revocations(&list(2), one).unwrap();
+        for (sequence, digest, part) in [
+            (1, one, "old revocation list of demo (sequence 1, but 2"),
+            (2, two, "second revocation list of demo"),
+        ] {
+            let error = seen.check_revocations(&list(sequence), digest).unwrap_err();
+            assert!(error.lines()[0].contains(part), "{:?}", error.lines());
+        }
+        seen.check_none(&Subject::revocations("demo")).unwrap_err();
+        seen.check_revocations(&list(3), two).unwrap();
+        seen.check(&pointer_to(b"one", 7)).unwrap();
     }
 }

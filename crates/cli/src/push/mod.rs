@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::hub::HubClient;
 use api::hub::environment::{Environment, GenerationId, PutEnvironment, Visibility};
 use api::hub::error::ErrorCode;
-use env_spec::generation::{ClosurePath, Generation, LivePointer};
+use env_spec::generation::{ClosurePath, Generation, LivePointer, RevocationList};
 use env_spec::manifest::Manifest;
-use env_spec::{EnvironmentName, Reference, Signed};
+use env_spec::{EnvironmentName, Pin, Reference, Signed};
 use nix_data::SecretKey;
 
 use crate::context::{Context, now};
 use crate::error::{CommandError, Doing as _, Outcome};
-use crate::hub::{TrustedHub, successor};
+use crate::hub::{TrustedHub, require_not_revoked, successor};
 use crate::provide;
 use crate::push::record::{Content, Draft};
 use crate::push::upload::{Target, Uploaded};
@@ -76,6 +76,8 @@ struct Present {
     live: Option<GenerationId>,
     /// The sequence of the pointer after it.
     next_sequence: u64,
+    /// What the owner revoked.
+    revoked: RevocationList,
 }
 
 /// Publishes.
@@ -167,6 +169,7 @@ impl Push<'_> {
             environment,
             live,
             next_sequence: successor(sequence, "move of the live pointer")?,
+            revoked: self.hub.revocations(name.owner()).await?,
         })
     }
 
@@ -189,6 +192,7 @@ impl Push<'_> {
         if let Some(live) = present.live
             && self.has_content(live, content).await?
         {
+            self.require_not_revoked(present, live)?;
             self.set_visibility(Some(environment)).await?;
             return Ok(Some(done(live, false)));
         }
@@ -197,11 +201,24 @@ impl Push<'_> {
             && present.live != Some(head)
             && self.has_content(head, content).await?
         {
+            self.require_not_revoked(present, head)?;
             self.set_visibility(Some(environment)).await?;
             self.make_live(present, head).await?;
             return Ok(Some(done(head, true)));
         }
         Ok(None)
+    }
+
+    /// The same content under a new number would run again what was revoked, so that nothing is published.
+    fn require_not_revoked(&self, present: &Present, id: GenerationId) -> Outcome {
+        let pin = Pin {
+            hub: None,
+            environment: self.order.environment.clone(),
+            number: id.number,
+            digest: id.digest,
+        };
+        require_not_revoked(&present.revoked, &pin)
+            .doing(|| "this content was published before".to_owned())
     }
 
     async fn has_content(&self, id: GenerationId, content: &Content<'_>) -> Outcome<bool> {

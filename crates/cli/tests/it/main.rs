@@ -6,5 +6,7 @@ mod configuration;
 mod keys;
 mod laptop;
 mod project;
+mod publisher;
 mod publishing;
+mod revoking;
 mod user;

@@ -1,10 +1,11 @@
 //! `nival-hub serve`: runs the hub until SIGTERM.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
+use env_spec::Signed;
 use host::lock::FileLock;
+use object_store::path::Path;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +46,7 @@ pub(super) async fn run(
     })?;
     let app = App::open(settings.clone()).await?;
     first_token(&app, &settings.data).await?;
-    repair_live_copies(&app).await?;
+    repair_copies(&app).await?;
     serve(&app, &settings, options.listen_file.as_deref(), stop).await?;
     app.database.close().await;
     drop(lock);
@@ -56,7 +57,7 @@ pub(super) async fn run(
 async fn serve(
     app: &App,
     settings: &Settings,
-    listen_file: Option<&Path>,
+    listen_file: Option<&std::path::Path>,
     stop: CancellationToken,
 ) -> Result<(), CommandError> {
     let limits = Limits {
@@ -104,7 +105,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Comman
 }
 
 /// Makes an admin token where there is none of any kind, so that a new hub can be used with no other step.
-async fn first_token(app: &App, data: &Path) -> Result<(), CommandError> {
+async fn first_token(app: &App, data: &std::path::Path) -> Result<(), CommandError> {
     if app
         .database
         .tokens()
@@ -132,18 +133,24 @@ async fn first_token(app: &App, data: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Writes the copies of live pointers anew: a crash may have come between the database and the object.
-async fn repair_live_copies(app: &App) -> Result<(), CommandError> {
+/// Writes the copies for static servers anew: a crash may have come between the database and the object.
+async fn repair_copies(app: &App) -> Result<(), CommandError> {
     for row in app.database.environments(None, true).await? {
-        let Some(signed) = app.database.live(&row.name).await? else {
-            continue;
-        };
-        let text = serde_json::to_vec(&signed).map_err(std::io::Error::other)?;
-        let location = layout::live(&row.name);
-        if app.storage.get(&location).await?.as_deref() != Some(&text[..]) {
-            tracing::info!(environment = %row.name, "wrote the copy of the live pointer anew");
-            app.storage.put(&location, text).await?;
+        if let Some(signed) = app.database.live(&row.name).await? {
+            repair(app, &layout::live(&row.name), &signed).await?;
         }
+    }
+    for (owner, signed) in app.database.all_revocations().await? {
+        repair(app, &layout::revocations(&owner), &signed).await?;
+    }
+    Ok(())
+}
+
+async fn repair(app: &App, location: &Path, signed: &Signed) -> Result<(), CommandError> {
+    let text = serde_json::to_vec(signed).map_err(std::io::Error::other)?;
+    if app.storage.get(location).await?.as_deref() != Some(&text[..]) {
+        tracing::info!(%location, "wrote a copy for static servers anew");
+        app.storage.put(location, text).await?;
     }
     Ok(())
 }

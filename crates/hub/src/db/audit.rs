@@ -21,6 +21,8 @@ pub(crate) enum Action {
     PublishGeneration,
     /// The live pointer was moved.
     MovePointer,
+    /// The list of revoked generations was changed.
+    ChangeRevocations,
 }
 
 /// One line of the log.
@@ -47,6 +49,7 @@ impl Action {
             Self::ChangeVisibility => "change-visibility",
             Self::PublishGeneration => "publish-generation",
             Self::MovePointer => "move-pointer",
+            Self::ChangeRevocations => "change-revocations",
         }
     }
 }

@@ -4,7 +4,10 @@ use super::Database;
 use crate::error::HubError;
 
 /// Append only: what has run once on somebody's hub never changes.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001_first.sql")),
+    (2, include_str!("../../migrations/0002_revocations.sql")),
+];
 
 /// Applies what is missing, all in one transaction.
 pub(super) async fn run(database: &Database) -> Result<(), HubError> {
@@ -44,5 +47,34 @@ async fn applied(database: &Database) -> Result<i64, HubError> {
         Ok((number,)) => Ok(number),
         Err(sqlx::Error::Database(_)) => Ok(0),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_of_the_first_schema_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.sqlite");
+        let database = Database::open(&file).await.unwrap();
+        // What a hub of the first schema left.
+        let mut writing = database.write().await.unwrap();
+        sqlx::raw_sql(
+            "DROP TABLE revocations; DELETE FROM migrations WHERE number > 1; \
+             INSERT INTO environments (owner, name, visibility, created_at) VALUES ('demo', 'app', 'public', 1)",
+        )
+        .execute(writing.connection())
+        .await
+        .unwrap();
+        drop(writing.commit().await.unwrap());
+        database.close().await;
+
+        let database = Database::open(&file).await.unwrap();
+        let name = "demo/app".parse().unwrap();
+        assert!(database.environment(&name).await.unwrap().is_some());
+        let owner = "demo".parse().unwrap();
+        assert_eq!(database.revocations(&owner).await.unwrap(), None);
     }
 }

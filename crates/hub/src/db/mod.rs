@@ -6,6 +6,7 @@ mod generations;
 mod migrations;
 mod paths;
 mod pointers;
+mod revocations;
 mod tokens;
 
 use std::path::Path;

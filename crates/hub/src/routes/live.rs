@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Pieces;
 use crate::error::HubError;
+use crate::owner::Owner;
 use crate::storage::layout;
 
 /// Returns the pointer.
@@ -76,6 +77,7 @@ pub(crate) async fn put(
         );
         return Err(HubError::Incomplete { subject, lacking });
     }
+    require_not_revoked(&app, &pointer).await?;
     let text = serde_json::to_string(&signed).map_err(|source| HubError::BadBody { source })?;
     writing.move_pointer(&pointer, &text, &actor).await?;
     let turn = writing.commit().await?;
@@ -84,6 +86,19 @@ pub(crate) async fn put(
     write_copy(&app, &name, &signed).await?;
     drop(turn);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses to make live what its owner revoked.
+async fn require_not_revoked(app: &App, pointer: &LivePointer) -> Result<(), HubError> {
+    let owner = Owner::from(&pointer.environment);
+    let list = app.database.revocation_list(&owner).await?;
+    match list.as_ref().and_then(|list| list.reason(pointer.digest)) {
+        Some(reason) => Err(HubError::Revoked {
+            generation: format!("{}:{}", pointer.environment, pointer.number),
+            reason: reason.to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Writes the copy for static servers. It comes after the commit: were it first, a crash could let it run ahead of the

@@ -11,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod missing;
 pub(crate) mod nar;
 pub(crate) mod narinfo;
+pub(crate) mod revocations;
 
 use env_spec::{EnvironmentName, Record, Signed};
 use nix_data::Signature;

@@ -40,6 +40,11 @@ pub(crate) fn live(name: &EnvironmentName) -> Path {
     path(&format!("environments/{name}/live.json"))
 }
 
+/// Returns where the copy of an owner's revocation list is.
+pub(crate) fn revocations(owner: &Owner) -> Path {
+    path(&format!("owners/{owner}/revocations.json"))
+}
+
 /// Returns where a document is.
 pub(crate) fn document(name: &EnvironmentName, digest: Digest) -> Path {
     path(&format!("environments/{name}/documents/{}", digest.hex()))

@@ -11,3 +11,4 @@ mod harness;
 mod hostile;
 mod push;
 mod real_nix;
+mod revocations;
