@@ -5,6 +5,7 @@ mod commands;
 mod env_vars;
 mod error;
 mod resolve;
+mod rollouts;
 mod settings;
 
 use std::process::ExitCode;

@@ -1,10 +1,13 @@
 //! What Nival reads in a Kubernetes workload and writes to it, and what policy lets it have. Pure: no network, no files.
 
 pub mod annotations;
+pub mod deadline;
 pub mod names;
 mod pattern;
 pub mod pin;
 pub mod policy;
+pub mod rollout;
 pub mod template;
+pub mod uses;
 
 pub use pattern::Pattern;

@@ -32,6 +32,10 @@ pub const PROGRESS_DEADLINE: &str = "nival.dev/progress-deadline";
 pub const PAUSED: &str = "nival.dev/paused";
 /// On a workload: what the operator remembers of its rollout.
 pub const ROLLOUT: &str = "nival.dev/rollout";
+/// A label on a workload: which [`ROLLOUT`] is the newest. `kubectl rollout undo` brings back old annotations, not labels.
+pub const ROLLOUT_SERIAL: &str = "nival.dev/rollout-serial";
+/// On a workload: what `kubectl rollout history` says of a revision.
+pub const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 /// On what the operator has made.
 pub const MANAGED_BY: &str = "nival.dev/managed-by";
 /// The operator's name, as field manager, event source and owner of what it made.

@@ -58,7 +58,8 @@ pub(super) struct Situation<'a> {
 
 impl Slot {
     /// Returns every place that annotations speak of.
-    pub(super) fn all_in(annotations: &Annotations) -> Vec<Self> {
+    #[must_use]
+    pub fn all_in(annotations: &Annotations) -> Vec<Self> {
         let containers = annotations.keys().filter_map(|name| {
             let prefixes = [ENVIRONMENT_OF, GENERATION_OF, PINNED_FROM_OF];
             prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))

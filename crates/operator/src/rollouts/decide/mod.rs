@@ -1,0 +1,503 @@
+//! What is to be done with a workload that is tracked: pure, so that every turn of a rollout is tested by itself.
+//!
+//! ```text
+//!            a pointer moves          nodes have it            pods are up
+//!  (stable) ───────────────▶ Prefetching ────────▶ Progressing ───────────▶ Complete
+//!                                 ▲                  │     │ deadline          │ a person's undo
+//!            the pointer moves    │     it moves ────┘     ▼                   ▼
+//!            again                └───────────────────  RolledBack            Held
+//! ```
+
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use env_spec::Pin;
+use jiff::Timestamp;
+use workload::rollout::{Mark, Memory, Phase, Recall};
+
+use super::progress::Progress;
+use target::Target;
+
+/// How long nodes may fetch before the rollout goes on without them.
+pub(crate) const PREFETCH_BOUND: Duration = Duration::from_secs(15 * 60);
+/// How long a node that says it failed is given to try again while another one has succeeded.
+pub(crate) const FAILED_BOUND: Duration = Duration::from_secs(60);
+/// How often what is under way is looked at even when nothing is heard of it.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Progress is written down at most this many times per deadline, so that large rollouts do not flood the API server.
+const MARKS_PER_DEADLINE: u32 = 8;
+
+/// A place in a template that names an environment by a floating reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// The environment, as references name it.
+    pub(crate) environment: String,
+    /// The pin beside the reference.
+    pub(crate) pin: Option<Pin>,
+    /// Whether a pin stands there without a word of what it was made from.
+    pub(crate) bare: bool,
+}
+
+/// What the hub says is live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) pin: Pin,
+    pub(crate) sequence: u64,
+    /// When it was made live, as its signer says (RFC 3339).
+    pub(crate) since: String,
+}
+
+/// How the nodes stand that were asked to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Fetching {
+    /// Whether it is known yet which nodes are to be asked.
+    pub(crate) asked: bool,
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    /// Still fetching, or not heard of.
+    pub(crate) pending: usize,
+}
+
+/// All that a decision is made of.
+#[derive(Debug)]
+pub(crate) struct Situation<'a> {
+    pub(crate) recall: &'a Recall,
+    /// Whether the workload asks for new generations.
+    pub(crate) tracked: bool,
+    /// Whether a person has paused tracking, here or for the environment.
+    pub(crate) paused: bool,
+    /// The template's floating references.
+    pub(crate) uses: &'a [Use],
+    /// What is live, of those environments that the hub has told of.
+    pub(crate) live: &'a BTreeMap<String, Live>,
+    pub(crate) progress: Progress,
+    pub(crate) deadline: Duration,
+    pub(crate) fetching: Fetching,
+    pub(crate) now: Timestamp,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Decision {
+    /// What is written to the workload, in one patch.
+    pub(crate) write: Option<Write>,
+    /// The generations that its nodes should have.
+    pub(crate) prefetch: Vec<Pin>,
+    /// What is told, once `write` is done.
+    pub(crate) news: Option<News>,
+    /// When to look again at the latest.
+    pub(crate) again: Option<Duration>,
+    /// Whether pods of neither the newest nor the present revision that are not ready are in the way.
+    pub(crate) unblock: bool,
+    /// Why nothing moves, where something is waited for.
+    pub(crate) waiting: Option<String>,
+}
+
+/// A patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) memory: Memory,
+    /// The pins to put beside the references of these environments, where the template changes.
+    pub(crate) pins: Option<BTreeMap<String, Wanted>>,
+    /// Whether the pods are asked first why they do not come up; the answer ends the memory's reason.
+    pub(crate) ask_pods: bool,
+}
+
+/// What is to stand beside a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) pin: Pin,
+    /// Without a word of what it was made from, as it stood there before.
+    pub(crate) bare: bool,
+}
+
+/// What is told by events and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum News {
+    Prefetching,
+    RollingOut,
+    RolledOut,
+    RolledBack,
+    Held,
+}
+
+/// Decides.
+pub(crate) fn decide(situation: &Situation<'_>) -> Decision {
+    if !situation.tracked || situation.uses.is_empty() {
+        return Decision::default();
+    }
+    let target = Target::of(situation);
+    if situation.paused || situation.progress.paused {
+        return pause(situation);
+    }
+    if let Some(memory) = situation
+        .recall
+        .known()
+        .filter(|memory| memory.paused_at.is_some())
+    {
+        return resume(situation, memory);
+    }
+    match situation.recall {
+        // Neither can be judged before the hub has spoken.
+        Recall::Fresh | Recall::Outdated { .. } if !target.is_known() => Decision::default(),
+        Recall::Fresh if target.is_reached() => adopt(situation, &target),
+        Recall::Fresh => begin(situation, &target),
+        // Not a person who went back.
+        Recall::Outdated { .. } if target.is_reached() => adopt(situation, &target),
+        Recall::Outdated { .. } => hold(situation, &target),
+        Recall::Known(memory) => go_on(situation, &target, memory),
+    }
+}
+
+fn go_on(situation: &Situation<'_>, target: &Target<'_>, memory: &Memory) -> Decision {
+    let news = target.is_news();
+    match memory.phase {
+        Phase::Prefetching if target.is_reached() => adopt(situation, target),
+        Phase::Prefetching if !target.is_as_before() => hold(situation, target),
+        Phase::Prefetching if news => begin(situation, target),
+        Phase::Prefetching => prefetch(situation, target, memory),
+        Phase::Progressing if !target.is_as_written() && !target.is_reached() => {
+            hold(situation, target)
+        }
+        Phase::Progressing if news && !target.is_reached() => replace(situation, target),
+        Phase::Progressing if news => adopt(situation, target),
+        Phase::Progressing => supervise(situation, target, memory),
+        Phase::Complete | Phase::RolledBack | Phase::Held if news && target.is_reached() => {
+            adopt(situation, target)
+        }
+        Phase::Complete | Phase::RolledBack | Phase::Held if news => begin(situation, target),
+        Phase::Complete if target.is_as_written() || target.is_reached() => Decision::default(),
+        Phase::Complete => hold(situation, target),
+        // A person went forward after all.
+        Phase::RolledBack | Phase::Held if target.is_reached() => {
+            if situation.progress.is_complete() {
+                return finish(situation, target);
+            }
+            look_again(situation)
+        }
+        Phase::RolledBack if !situation.progress.is_complete() => Decision {
+            unblock: situation.progress.ordered && situation.progress.observed,
+            ..look_again(situation)
+        },
+        Phase::RolledBack | Phase::Held => Decision::default(),
+    }
+}
+
+/// Remembers since when the clock stands, where it runs.
+fn pause(situation: &Situation<'_>) -> Decision {
+    let running = situation.recall.known().filter(|memory| {
+        memory.paused_at.is_none()
+            && matches!(memory.phase, Phase::Prefetching | Phase::Progressing)
+    });
+    let write = running.map(|memory| Write {
+        memory: Memory {
+            paused_at: Some(situation.now),
+            ..next(situation, memory)
+        },
+        pins: None,
+        ask_pods: false,
+    });
+    Decision {
+        write,
+        ..Decision::default()
+    }
+}
+
+/// Lets the clock run on from where it stood.
+fn resume(situation: &Situation<'_>, memory: &Memory) -> Decision {
+    let stood = memory
+        .paused_at
+        .map_or(jiff::SignedDuration::ZERO, |since| {
+            situation.now.duration_since(since)
+        })
+        .max(jiff::SignedDuration::ZERO);
+    let later = |time: Timestamp| time.checked_add(stood).unwrap_or(situation.now);
+    Decision {
+        write: Some(Write {
+            memory: Memory {
+                paused_at: None,
+                started_at: later(memory.started_at),
+                progress: memory.progress.map(|mark| Mark {
+                    at: later(mark.at),
+                    ..mark
+                }),
+                ..next(situation, memory)
+            },
+            pins: None,
+            ask_pods: false,
+        }),
+        again: Some(Duration::ZERO),
+        ..Decision::default()
+    }
+}
+
+/// A pointer moved: nodes fetch first.
+fn begin(situation: &Situation<'_>, target: &Target<'_>) -> Decision {
+    let memory = target.memory(situation, Phase::Prefetching);
+    Decision {
+        prefetch: target.pins(),
+        write: Some(Write {
+            memory,
+            pins: None,
+            ask_pods: false,
+        }),
+        news: Some(News::Prefetching),
+        again: Some(Duration::ZERO),
+        ..Decision::default()
+    }
+}
+
+/// Waits for the nodes, but not for ever.
+fn prefetch(situation: &Situation<'_>, target: &Target<'_>, memory: &Memory) -> Decision {
+    let Fetching {
+        asked,
+        done,
+        failed,
+        pending,
+    } = situation.fetching;
+    let begun = elapsed(memory.started_at, situation.now);
+    // Where every node says that it cannot have it, no pod would come up: those that run are left alone.
+    let hopeless = asked && failed > 0 && done == 0 && pending == 0;
+    let bound = if pending == 0 {
+        FAILED_BOUND
+    } else {
+        PREFETCH_BOUND
+    };
+    let ready = asked && !hopeless && (failed + pending == 0 || begun >= bound);
+    if !ready {
+        let waiting = if hopeless {
+            "no node could fetch it; they try again".to_owned()
+        } else {
+            format!("{done} of {} nodes have it", done + failed + pending)
+        };
+        return Decision {
+            prefetch: target.pins(),
+            waiting: Some(waiting),
+            // A bound that has passed already will not pass again.
+            again: Some(if begun < bound {
+                (bound - begun).min(LOOK_AGAIN)
+            } else {
+                LOOK_AGAIN
+            }),
+            ..Decision::default()
+        };
+    }
+    roll_out(situation, target, memory.started_at)
+}
+
+/// A newer generation while pods are still replaced: at once, since the one under way may be what is broken.
+fn replace(situation: &Situation<'_>, target: &Target<'_>) -> Decision {
+    roll_out(situation, target, situation.now)
+}
+
+fn roll_out(situation: &Situation<'_>, target: &Target<'_>, started_at: Timestamp) -> Decision {
+    let memory = Memory {
+        started_at,
+        // The count begins anew when the newest template has been looked at.
+        progress: Some(Mark {
+            count: None,
+            at: situation.now,
+        }),
+        ..target.memory(situation, Phase::Progressing)
+    };
+    Decision {
+        prefetch: target.pins(),
+        write: Some(Write {
+            memory,
+            pins: Some(target.wanted()),
+            ask_pods: false,
+        }),
+        news: Some(News::RollingOut),
+        again: Some(LOOK_AGAIN),
+        ..Decision::default()
+    }
+}
+
+/// Looks after pods that are replaced.
+fn supervise(situation: &Situation<'_>, target: &Target<'_>, memory: &Memory) -> Decision {
+    let progress = &situation.progress;
+    if progress.is_complete() {
+        return finish(situation, target);
+    }
+    let unblock = progress.ordered && progress.observed;
+    if !progress.is_moving() {
+        return Decision {
+            prefetch: target.pins(),
+            waiting: Some("its pods are replaced when somebody deletes them".to_owned()),
+            ..Decision::default()
+        };
+    }
+    let count = progress.observed.then(|| progress.count());
+    let mark = memory.progress.unwrap_or(Mark {
+        count: None,
+        at: memory.started_at,
+    });
+    let stands = elapsed(mark.at, situation.now);
+    let step = situation.deadline / MARKS_PER_DEADLINE;
+    if count > mark.count && (stands >= step || mark.count.is_none()) {
+        let memory = Memory {
+            progress: Some(Mark {
+                count,
+                at: situation.now,
+            }),
+            ..next(situation, memory)
+        };
+        return Decision {
+            prefetch: target.pins(),
+            write: Some(Write {
+                memory,
+                pins: None,
+                ask_pods: false,
+            }),
+            again: Some(step.min(LOOK_AGAIN)),
+            unblock,
+            ..Decision::default()
+        };
+    }
+    if stands < situation.deadline {
+        let left = situation.deadline - stands;
+        let soon = if count > mark.count {
+            step.saturating_sub(stands)
+        } else {
+            left
+        };
+        return Decision {
+            prefetch: target.pins(),
+            again: Some(soon.min(left).min(LOOK_AGAIN)),
+            unblock,
+            ..Decision::default()
+        };
+    }
+    give_up(situation, target, memory)
+}
+
+/// Goes back to the last generations that were complete.
+fn give_up(situation: &Situation<'_>, target: &Target<'_>, memory: &Memory) -> Decision {
+    let reason = format!("no progress for {}", said(situation.deadline));
+    let back = target.back();
+    let (phase, news, end) = match &back {
+        Some(_) => (Phase::RolledBack, News::RolledBack, ""),
+        None => (
+            Phase::Held,
+            News::Held,
+            "; there is no earlier generation to go back to",
+        ),
+    };
+    Decision {
+        write: Some(Write {
+            memory: Memory {
+                reason: format!("{reason}{end}"),
+                phase,
+                progress: None,
+                ..next(situation, memory)
+            },
+            pins: back,
+            ask_pods: true,
+        }),
+        news: Some(news),
+        again: Some(LOOK_AGAIN),
+        ..Decision::default()
+    }
+}
+
+/// All pods are up.
+fn finish(situation: &Situation<'_>, target: &Target<'_>) -> Decision {
+    let started_at = situation
+        .recall
+        .known()
+        .map_or(situation.now, |memory| memory.started_at);
+    Decision {
+        write: Some(Write {
+            memory: Memory {
+                started_at,
+                ..target.memory(situation, Phase::Complete)
+            },
+            pins: None,
+            ask_pods: false,
+        }),
+        news: Some(News::RolledOut),
+        ..Decision::default()
+    }
+}
+
+/// The template has what is live already, by admission, by a person's restart or because the pointer went back to it:
+/// pods may still have to follow, and they are looked after like any others.
+fn adopt(situation: &Situation<'_>, target: &Target<'_>) -> Decision {
+    let complete = situation.progress.is_complete();
+    let phase = if complete {
+        Phase::Complete
+    } else {
+        Phase::Progressing
+    };
+    let memory = Memory {
+        progress: (!complete).then_some(Mark {
+            count: None,
+            at: situation.now,
+        }),
+        ..target.memory(situation, phase)
+    };
+    Decision {
+        prefetch: if complete { Vec::new() } else { target.pins() },
+        write: Some(Write {
+            memory,
+            pins: None,
+            ask_pods: false,
+        }),
+        again: (!complete).then_some(Duration::ZERO),
+        ..Decision::default()
+    }
+}
+
+/// A person went back: that stands until the pointer moves.
+fn hold(situation: &Situation<'_>, target: &Target<'_>) -> Decision {
+    Decision {
+        write: Some(Write {
+            memory: Memory {
+                reason: target.by_hand(),
+                ..target.memory(situation, Phase::Held)
+            },
+            pins: None,
+            ask_pods: false,
+        }),
+        news: Some(News::Held),
+        ..Decision::default()
+    }
+}
+
+fn look_again(situation: &Situation<'_>) -> Decision {
+    let standing = !situation.progress.is_moving();
+    Decision {
+        again: (!standing).then_some(LOOK_AGAIN),
+        ..Decision::default()
+    }
+}
+
+/// Returns the same memory as the next write.
+fn next(situation: &Situation<'_>, memory: &Memory) -> Memory {
+    Memory {
+        serial: situation.recall.next_serial(),
+        ..memory.clone()
+    }
+}
+
+/// Returns the time between; a clock that was set back stands still.
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(since).try_into().unwrap_or_default()
+}
+
+/// Says a time as people write deadlines.
+fn said(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h{minutes}m"),
+    }
+}

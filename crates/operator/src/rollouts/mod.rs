@@ -1,0 +1,4 @@
+//! Rollouts: workloads that track an environment get its new generations, and the old ones back when that fails.
+
+mod decide;
+mod progress;
