@@ -2,8 +2,11 @@
 
 mod args;
 mod commands;
+mod containerd;
 mod env_vars;
 mod error;
+mod install;
+mod node;
 mod resolve;
 mod rollouts;
 mod settings;
