@@ -1,1 +1,4 @@
 //! Tests of the operator as a program, beside a real API server.
+
+mod installing;
+mod machine;
