@@ -117,6 +117,11 @@ impl Kind {
         }
     }
 
+    /// Returns the kind as what has a pod template, where it has one.
+    pub(crate) fn with_template(self) -> Option<workload::template::Kind> {
+        workload::template::Kind::named(self.resource().0, self.name())
+    }
+
     /// Returns the plural, as messages of the API server have it.
     pub(crate) const fn plural(self) -> &'static str {
         self.resource().2

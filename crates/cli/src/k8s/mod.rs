@@ -5,11 +5,11 @@ mod flags;
 mod inventory;
 mod kinds;
 mod object;
+mod pin;
 mod plugin;
 mod show;
 mod status;
 mod uses;
-#[expect(dead_code, reason="wip")]
 mod yaml;
 
 use std::process::ExitCode;
@@ -40,6 +40,8 @@ pub(crate) struct K8sArgs {
 enum Verb {
     /// Show which workloads run which generations, and how their rollouts stand
     Status(status::StatusArgs),
+    /// Write the pins that admission would write into manifests
+    Pin(pin::PinArgs),
 }
 
 /// Runs a verb.
@@ -50,6 +52,7 @@ pub(crate) async fn run(context: &Context, args: &K8sArgs) -> Outcome<ExitCode> 
     let connect = || Cluster::of(&args.flags);
     match &args.verb {
         Verb::Status(verb) => status::run(context, &connect().await?, verb).await?,
+        Verb::Pin(verb) => pin::run(context, verb).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use workload::template::Kind as TemplateKind;
 
 use crate::k8s::kinds::Kind;
 
@@ -54,13 +55,15 @@ pub(crate) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
         .and_then(Value::as_str)
 }
 
-/// Returns where a kind has its pod template; a pod is its own.
-pub(crate) const fn template_path(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Pod => "",
-        Kind::CronJob => "/spec/jobTemplate/spec/template",
-        _ => "/spec/template",
-    }
+/// Returns the fields that lead to a kind's pod template; a pod is its own.
+pub(crate) fn template_fields(kind: Kind) -> &'static [&'static str] {
+    kind.with_template().map_or(&[], TemplateKind::path)
+}
+
+/// Returns where a kind has its pod template.
+fn template_path(kind: Kind) -> String {
+    let fields = template_fields(kind).iter();
+    fields.map(|field| format!("/{field}")).collect()
 }
 
 /// Returns the annotations of an object's pod template.

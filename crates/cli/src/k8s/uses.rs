@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use env_spec::{EnvironmentName, Pin, Reference};
 use workload::names::{
     ENVIRONMENT, ENVIRONMENT_OF, GENERATION, GENERATION_OF, NONE, PINNED_FROM, PINNED_FROM_OF,
-    RESTARTED_AT,
 };
 
 /// An environment that a template names.
@@ -90,14 +89,6 @@ pub(crate) fn uses(annotations: &BTreeMap<String, String>) -> Vec<Use> {
         Some(one)
     };
     containers.into_iter().filter_map(one).collect()
-}
-
-/// Returns what a pin says it was made from: the reference, and the restart that the template carries.
-pub(crate) fn made_from(reference: &str, annotations: &BTreeMap<String, String>) -> String {
-    match annotations.get(RESTARTED_AT) {
-        Some(restart) => format!("{reference} {restart}"),
-        None => reference.to_owned(),
-    }
 }
 
 #[cfg(test)]

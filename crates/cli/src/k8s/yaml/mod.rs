@@ -5,7 +5,7 @@ mod read;
 mod scalar;
 mod surgery;
 
-pub(crate) use read::{Document, YamlError, read};
+pub(crate) use read::{Document, read};
 pub(crate) use surgery::edit;
 
 #[cfg(test)]
