@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::go::{self, Programs};
 use super::images::{FOLDERS, applets};
-use super::oci::{File, Image};
 use super::prefix::Prefix;
 use super::step::{Inputs, Steps};
 use super::tools::Tools;
+use crate::oci::{File, Image, Layer};
 
 pub(super) const MODULE: &str = include_str!("go/kubernetes/go.mod");
 pub(super) const SUMS: &str = include_str!("go/kubernetes/go.sum");
@@ -106,16 +106,20 @@ fn program(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = format!("bin/{name}");
     Image {
         names: &[&format!("nival.local/{name}:1")],
-        folders: FOLDERS,
-        files: &[File {
-            path: &path,
-            mode: 0o755,
-            content,
+        layers: &[Layer {
+            folders: FOLDERS,
+            files: &[File {
+                path: &path,
+                mode: 0o755,
+                content,
+            }],
+            ..Layer::default()
         }],
-        links: &[],
         config: json!({"Entrypoint": [format!("/{path}")]}),
+        ..Image::default()
     }
     .write(&folder.join(format!("{name}.tar")))
+    .map(drop)
 }
 
 /// Kubernetes' own test server, with a shell beside it.
@@ -123,21 +127,26 @@ fn workload(folder: &Path, tools: &Tools, agnhost: &[u8]) -> Result<()> {
     let busybox = fs::read(tools.busybox())?;
     Image {
         names: &["nival.local/agnhost:1"],
-        folders: FOLDERS,
-        files: &[
-            File {
-                path: "agnhost",
-                mode: 0o755,
-                content: agnhost,
-            },
-            File {
-                path: "bin/busybox",
-                mode: 0o755,
-                content: &busybox,
-            },
-        ],
-        links: &applets(&tools.busybox())?,
+        layers: &[Layer {
+            folders: FOLDERS,
+            files: &[
+                File {
+                    path: "agnhost",
+                    mode: 0o755,
+                    content: agnhost,
+                },
+                File {
+                    path: "bin/busybox",
+                    mode: 0o755,
+                    content: &busybox,
+                },
+            ],
+            links: &applets(&tools.busybox())?,
+            ..Layer::default()
+        }],
         config: json!({"Entrypoint": ["/agnhost"], "Cmd": ["pause"], "Env": ["PATH=/bin"]}),
+        ..Image::default()
     }
     .write(&folder.join("agnhost.tar"))
+    .map(drop)
 }
