@@ -56,6 +56,17 @@ const COREDNS: Programs = Programs {
     linker: "-s -w",
 };
 
+/// What installs charts. Its idea of the cluster, where it asks none, is of the linker's making, too.
+const HELM: Programs = Programs {
+    module: include_str!("go/helm/go.mod"),
+    sums: include_str!("go/helm/go.sum"),
+    packages: &["helm.sh/helm/v3/cmd/helm"],
+    tags: "",
+    linker: "-s -w -X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+         -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36 \
+         -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36",
+};
+
 /// What wires the cluster's network and its Services.
 const NETWORK: Prefix = Prefix {
     folder: "network",
@@ -84,6 +95,11 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
             programs.build(&go::toolchain(steps, tools)?, steps, tools, fresh)
         })?;
     }
+    steps.run("helm", HELM.inputs(Inputs::of_recipe(1)), |folder| {
+        let bin = folder.join("bin");
+        fs::create_dir(&bin)?;
+        HELM.build(&go::toolchain(steps, tools)?, steps, tools, &bin)
+    })?;
     bring_images(steps, tools)
 }
 
