@@ -8,7 +8,6 @@ mod guest;
 mod images;
 mod kubernetes;
 mod nix;
-mod oci;
 mod packages;
 mod prefix;
 mod step;

@@ -4,7 +4,7 @@ use super::ClusterOptions;
 use super::groups::ControlGroups;
 use super::lan::{ADDRESS, address, pods};
 use super::pki::Pki;
-use crate::{Failure, Machine, Node, NodeOptions, Service, setup};
+use crate::{Containerd, Failure, Machine, Node, NodeOptions, Service, setup};
 
 const FOLDER: &str = "/etc/kubernetes";
 
@@ -36,6 +36,14 @@ impl Worker {
             &format!("{FOLDER}/kubelet.yaml"),
             &kubelet(&groups.node(number), &wish.kubelet),
         )?;
+        let containerd = if options.plain {
+            Containerd::plain(wish.line)
+        } else {
+            Containerd {
+                line: wish.line,
+                ..Containerd::default()
+            }
+        };
         let registry = options.registry.map(|port| format!("{ADDRESS}:{port}"));
         let node = Node::start_on(
             machine,
@@ -44,7 +52,7 @@ impl Worker {
                 registry: registry.and_then(|address| address.parse().ok()),
                 default_runtime: options.default_runtime,
                 pods: pods(number),
-                ..NodeOptions::default()
+                containerd,
             },
         )?;
         if setup::cluster_images().is_dir() {
