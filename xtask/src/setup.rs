@@ -10,6 +10,7 @@ mod kubernetes;
 mod nix;
 mod packages;
 mod prefix;
+mod rival;
 mod step;
 mod tools;
 
@@ -70,6 +71,16 @@ pub(crate) fn run_with_conformance() -> Result<()> {
     let _lock = lock(&setup)?;
     let steps = Steps::open(&setup)?;
     conformance::bring(&steps, &Tools::bring(&steps)?)?;
+    step::remove(&steps.scratch())
+}
+
+/// Brings what only benchmarks need, after everything else.
+pub(crate) fn run_with_rival() -> Result<()> {
+    run()?;
+    let setup = testkit::setup::dir();
+    let _lock = lock(&setup)?;
+    let steps = Steps::open(&setup)?;
+    rival::bring(&steps, &Tools::bring(&steps)?)?;
     step::remove(&steps.scratch())
 }
 
