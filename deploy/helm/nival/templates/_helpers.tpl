@@ -131,11 +131,15 @@ prometheus.io/path: /metrics
 {{- define "nival.nodeOptions" }}
 - --host=/host
 - --preset={{ .Values.containerd.preset }}
-- --programs={{ .Values.paths.programs }}
+- --restart={{ .Values.containerd.restart }}
+- --containerd-deadline={{ int .Values.containerd.deadlineSeconds }}
 {{- with .Values.containerd.config }}
 - --containerd-config={{ . }}
 {{- end }}
 {{- with .Values.containerd.socket }}
 - --containerd-socket={{ . }}
+{{- end }}
+{{- with .Values.containerd.unit }}
+- --containerd-unit={{ . }}
 {{- end }}
 {{- end }}

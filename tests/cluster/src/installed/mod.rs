@@ -1,0 +1,20 @@
+//! Stories of an installation: by the chart, on nodes that had nothing of Nival.
+
+mod accounts;
+mod restricted;
+mod running;
+
+use serde_json::{Value, json};
+
+use crate::Story;
+
+pub(crate) const STORIES: &[&[Story]] = &[running::STORIES, restricted::STORIES, accounts::STORIES];
+
+/// The chart's values, beside hub and keys.
+pub(crate) fn values() -> Value {
+    json!({
+        // Stories say what they wait for, and should not wait for a slow probe.
+        "controller": {"resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}},
+        "agent": {"resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}},
+    })
+}
