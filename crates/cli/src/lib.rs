@@ -27,8 +27,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, GlobalArgs};
 pub use args::reference_markdown;
+use args::{Cli, GlobalArgs};
 pub use k8s::run_plugin;
 
 use crate::context::Context;

@@ -110,15 +110,15 @@ impl Stack {
         Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
     }
 
-    /// Publishes an environment whose manifest is this text, for everybody.
+    /// Publishes an environment whose manifest is this text; `more` are further words for `nival push`.
     ///
     /// # Errors
     /// Fails when any of the commands does.
-    pub fn publish_manifest(&self, name: &str, manifest: &str) -> Result<(), Failure> {
+    pub fn publish_manifest(&self, name: &str, manifest: &str, more: &str) -> Result<(), Failure> {
         let staged = self.laptop.stage("manifest.toml", manifest)?;
         let script = format!(
             "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && cp {staged} .nival/manifest.toml && \
-             nival lock >&2 && nival push {OWNER}/{name} --public >&2"
+             nival lock >&2 && nival push {OWNER}/{name} {more} >&2"
         );
         self.laptop.shell(&script).map(drop)
     }

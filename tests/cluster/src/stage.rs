@@ -58,11 +58,21 @@ impl Stage {
     /// Fails with what did not start, or was not installed.
     pub fn installed() -> Result<Self, Failure> {
         let stack = published()?;
+        publish_more(&stack)?;
         let options = ClusterOptions {
             nodes: vec![ClusterNode::default(); 2],
             ..ClusterOptions::default()
         };
         let cluster = stack.installed_cluster(options, &crate::installed::values())?;
+        let token = stack.hub.token(OWNER, &["--scope", "read"])?;
+        cluster.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "demo-hub",
+            "--namespace=nival-system",
+            &format!("--from-literal=token={token}"),
+        ])?;
         Ok(Self {
             cluster,
             _throttle: None,
@@ -290,6 +300,42 @@ fn published() -> Result<Stack, Failure> {
         stack.publish(name, packages, "--public")?;
     }
     Ok(stack)
+}
+
+/// Publishes what the stories of an installation use beside that: the environments of the examples, and odd ones.
+fn publish_more(stack: &Stack) -> Result<(), Failure> {
+    let examples = [
+        (
+            "web",
+            include_str!("../../../deploy/examples/environments/web.toml"),
+        ),
+        (
+            "redis",
+            include_str!("../../../deploy/examples/environments/redis.toml"),
+        ),
+        (
+            "numbers",
+            include_str!("../../../deploy/examples/environments/numbers.toml"),
+        ),
+    ];
+    for (name, manifest) in examples {
+        stack.publish_manifest(name, manifest, "--public")?;
+    }
+    let private = include_str!("../../../deploy/examples/environments/secret-sauce.toml");
+    stack.publish_manifest("secret-sauce", private, "")?;
+    let arm =
+        "version = 1\n[install]\njq.pkg-path = \"jq\"\n[options]\nsystems = [\"aarch64-linux\"]\n";
+    stack.publish_manifest("only-arm", arm, "--public")?;
+    for name in ["unfetched", "withdrawn"] {
+        // Another variable makes another generation of the same programs; another package makes another closure.
+        let packages = if name == "unfetched" {
+            "bash coreutils curl"
+        } else {
+            "bash coreutils jq"
+        };
+        stack.publish(name, packages, "--public")?;
+    }
+    Ok(())
 }
 
 /// A namespace's name has at most 63 characters.

@@ -116,14 +116,19 @@ impl Cluster {
         kind: Kind,
         namespace: Option<&str>,
         parameters: ListParams,
-        ask: impl Fn(&Request, &ListParams) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        ask: impl Fn(
+            &Request,
+            &ListParams,
+        ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Vec<Value>, ClusterError> {
         let request = Request::new(kind.path(namespace));
         let mut parameters = parameters.limit(PAGE);
         let mut objects = Vec::new();
         for _ in 0..MOST_PAGES {
             let page = ask(&request, &parameters);
-            let mut page: Value = self.send(page, || format!("list {}", kind.plural())).await?;
+            let mut page: Value = self
+                .send(page, || format!("list {}", kind.plural()))
+                .await?;
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 objects.extend(items);
             }

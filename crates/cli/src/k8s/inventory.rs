@@ -63,7 +63,11 @@ impl Workload {
     }
 
     fn place(&self) -> Place {
-        place(self.namespace(), self.kind.name(), object::name(&self.object))
+        place(
+            self.namespace(),
+            self.kind.name(),
+            object::name(&self.object),
+        )
     }
 }
 
@@ -145,11 +149,7 @@ impl Inventory {
     }
 
     fn top_of_pod(&self, pod: &Value) -> Place {
-        let own = place(
-            object::namespace(pod),
-            Kind::Pod.name(),
-            object::name(pod),
-        );
+        let own = place(object::namespace(pod), Kind::Pod.name(), object::name(pod));
         top(&self.owners, &self.known, own)
     }
 
@@ -222,7 +222,8 @@ mod tests {
 
     fn object(kind: &str, name: &str, owner: Option<(&str, &str)>) -> Value {
         let template = json!({"metadata": {"annotations": {"nival.dev/environment": "acme/api"}}});
-        let owners = owner.map(|(kind, name)| json!({"kind": kind, "name": name, "controller": true}));
+        let owners =
+            owner.map(|(kind, name)| json!({"kind": kind, "name": name, "controller": true}));
         let annotations = if kind == "Pod" {
             template["metadata"]["annotations"].clone()
         } else {
@@ -242,9 +243,18 @@ mod tests {
         let mut inventory = Inventory::default();
         inventory.take(Kind::Deployment, object("Deployment", "web", None));
         inventory.take(Kind::CronJob, object("CronJob", "night", None));
-        inventory.take(Kind::Job, object("Job", "night-1", Some(("CronJob", "night"))));
-        inventory.take(Kind::Pod, object("Pod", "web-1-a", Some(("ReplicaSet", "web-1"))));
-        inventory.take(Kind::Pod, object("Pod", "night-1-a", Some(("Job", "night-1"))));
+        inventory.take(
+            Kind::Job,
+            object("Job", "night-1", Some(("CronJob", "night"))),
+        );
+        inventory.take(
+            Kind::Pod,
+            object("Pod", "web-1-a", Some(("ReplicaSet", "web-1"))),
+        );
+        inventory.take(
+            Kind::Pod,
+            object("Pod", "night-1-a", Some(("Job", "night-1"))),
+        );
         inventory.take(Kind::Pod, object("Pod", "alone", None));
         inventory.take(Kind::Pod, object("Pod", "foreign", Some(("Rollout", "x"))));
         inventory.remember_owner(
@@ -259,7 +269,12 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["deployment.apps/web", "cronjob.batch/night", "pod/alone", "pod/foreign"]
+            [
+                "deployment.apps/web",
+                "cronjob.batch/night",
+                "pod/alone",
+                "pod/foreign"
+            ]
         );
         let of = |pod: usize| inventory.workload_of(&inventory.pods[pod]);
         assert_eq!(of(0), "deployment.apps/web");

@@ -65,10 +65,14 @@ pub(crate) struct ObjectName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ObjectNameError {
     /// There is no slash.
-    #[error("{0:?} names no kind: write deployment/NAME, sts/NAME, ds/NAME, cronjob/NAME, job/NAME or pod/NAME")]
+    #[error(
+        "{0:?} names no kind: write deployment/NAME, sts/NAME, ds/NAME, cronjob/NAME, job/NAME or pod/NAME"
+    )]
     NoKind(String),
     /// The kind has no pods.
-    #[error("{0:?} is not a kind with pods: it must be one of deployment, statefulset, daemonset, cronjob, job and pod")]
+    #[error(
+        "{0:?} is not a kind with pods: it must be one of deployment, statefulset, daemonset, cronjob, job and pod"
+    )]
     UnknownKind(String),
     /// What stands after the slash is no name.
     #[error("{0:?} is not a name: expected letters, digits, '-' and '.'")]
@@ -218,8 +222,7 @@ impl FromStr for ObjectName {
         let (kind, name) = text
             .split_once('/')
             .ok_or_else(|| ObjectNameError::NoKind(shown(text)))?;
-        let kind =
-            Kind::of_word(kind).ok_or_else(|| ObjectNameError::UnknownKind(shown(kind)))?;
+        let kind = Kind::of_word(kind).ok_or_else(|| ObjectNameError::UnknownKind(shown(kind)))?;
         if !is_name(name) {
             return Err(ObjectNameError::BadName(shown(name)));
         }

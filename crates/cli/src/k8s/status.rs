@@ -62,7 +62,14 @@ struct Row {
 impl Listed for Row {
     const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
         &[
-            "WORKLOAD", "ENVIRONMENT", "GENERATION", "LIVE", "TRACK", "PHASE", "READY", "NODES",
+            "WORKLOAD",
+            "ENVIRONMENT",
+            "GENERATION",
+            "LIVE",
+            "TRACK",
+            "PHASE",
+            "READY",
+            "NODES",
             "AGE",
         ],
         &["REFERENCE", "PIN", "NODE NAMES", "MESSAGE"],
@@ -140,9 +147,9 @@ pub(crate) async fn run(context: &Context, cluster: &Cluster, args: &StatusArgs)
         .collect();
     if rows.is_empty() && args.output.output.is_none() {
         let place = namespace.map_or_else(String::new, |name| format!(" in {name} namespace"));
-        context
-            .printer
-            .say(format!("No workloads that run in environments found{place}."));
+        context.printer.say(format!(
+            "No workloads that run in environments found{place}."
+        ));
         return Ok(());
     }
     show::list(context.printer, args.output.output, all, &rows)
@@ -231,7 +238,7 @@ pub(crate) const fn shown_phase(phase: Phase) -> &'static str {
 fn message(environment: Option<&Environment>, workload: &Workload) -> Option<String> {
     let failure = environment?.status.as_ref()?.last_failure.as_ref()?;
     let (kind, name) = failure.workload.split_once('/')?;
-    let same = kind.eq_ignore_ascii_case(workload.kind.name())
-        && name == object::name(&workload.object);
+    let same =
+        kind.eq_ignore_ascii_case(workload.kind.name()) && name == object::name(&workload.object);
     same.then(|| format!("{}: {}", failure.reason, failure.message))
 }

@@ -210,6 +210,19 @@ impl Cluster {
             .map(drop)
     }
 
+    /// Cuts a node's power, counted from one, and starts it again.
+    ///
+    /// # Errors
+    /// Fails when it does not come back.
+    pub fn reboot(&mut self, number: usize) -> Result<(), Failure> {
+        let worker = number
+            .checked_sub(1)
+            .and_then(|index| self.workers.get_mut(index));
+        worker
+            .ok_or_else(|| Failure::Text(format!("there is no node {number}")))?
+            .reboot()
+    }
+
     /// Kills the API server as `kill -9` does; all else goes on.
     ///
     /// # Errors

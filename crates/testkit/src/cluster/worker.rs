@@ -7,6 +7,8 @@ use super::pki::Pki;
 use crate::{Containerd, Failure, Machine, Node, NodeOptions, Service, setup};
 
 const FOLDER: &str = "/etc/kubernetes";
+/// Ends what runs, undoes what was mounted since the start, and empties `/run`.
+const POWER_CUT: &str = include_str!("power-cut.sh");
 
 /// A node, once it has joined.
 #[derive(Debug)]
@@ -99,6 +101,18 @@ impl Worker {
         let service = self.node.machine().service(program, program, &arguments)?;
         self.services.push(service);
         Ok(())
+    }
+
+    /// Cuts the node's power and starts it again: every process ends at once, and what was in memory alone is gone.
+    pub(super) fn reboot(&mut self) -> Result<(), Failure> {
+        for service in &mut self.services {
+            service.kill()?;
+        }
+        self.services.clear();
+        self.node.kill_containerd()?;
+        self.node.machine().shell(POWER_CUT)?;
+        self.node.start_containerd()?;
+        self.join()
     }
 
     pub(super) fn check_alive(&mut self) -> Result<(), Failure> {

@@ -144,7 +144,8 @@ pub(super) fn pin_of(template: &Value) -> Result<String, Failure> {
 /// Waits until the pods of a workload all have a pin like this, and none of another is left.
 pub(super) fn all_pods_run(stage: &Stage, app: &str, pin: &str) -> Result<(), Failure> {
     let own = format!("app={app}");
-    let path = "jsonpath={range .items[*]}{.metadata.annotations.nival\\.dev/generation}{\"\\n\"}{end}";
+    let path =
+        "jsonpath={range .items[*]}{.metadata.annotations.nival\\.dev/generation}{\"\\n\"}{end}";
     let mut seen = String::new();
     poll("all pods to run the generation", || {
         seen = stage.kubectl(&["get", "pods", "-l", &own, "-o", path])?;

@@ -64,7 +64,9 @@ spec:
 fn hub_down(stage: &mut Stage) -> Result<(), Failure> {
     // Both are pinned while the hub is there; only one of them is on the nodes.
     stage.cluster.apply(&deployment("there", "demo/app", 1))?;
-    stage.cluster.apply(&deployment("absent", "demo/unfetched", 0))?;
+    stage
+        .cluster
+        .apply(&deployment("absent", "demo/unfetched", 0))?;
     stage.rolled_out("deployment/there")?;
     stage.stack.hub.kill()?;
     let told = without_hub(stage);
@@ -131,10 +133,12 @@ fn api_server_gone(stage: &mut Stage) -> Result<(), Failure> {
     // Each round is a request to a pod; a minute of them is what is told here.
     let mut told = Ok(());
     while told.is_ok() && begun.elapsed() < Duration::from_mins(1) {
-        let answer = stage.stack.world.get(&format!("{address}:8080"), "/healthz");
-        told = answer.and_then(|(status, _)| {
-            ensure(status == 200, || format!("the pod answered {status}"))
-        });
+        let answer = stage
+            .stack
+            .world
+            .get(&format!("{address}:8080"), "/healthz");
+        told = answer
+            .and_then(|(status, _)| ensure(status == 200, || format!("the pod answered {status}")));
     }
     stage.cluster.start_api_server()?;
     told?;
@@ -167,7 +171,9 @@ fn reboot(stage: &mut Stage) -> Result<(), Failure> {
 fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
     let fill = "mount -t tmpfs -o size=4m tmpfs /var/lib/nival/tmp";
     let nodes = stage.cluster.nodes();
-    let (_, node) = nodes.last().ok_or_else(|| Failure::Text("no node".to_owned()))?;
+    let (_, node) = nodes
+        .last()
+        .ok_or_else(|| Failure::Text("no node".to_owned()))?;
     node.machine().shell(fill)?;
     let told = with_full_disk(stage);
     let nodes = stage.cluster.nodes();
@@ -190,7 +196,8 @@ fn with_full_disk(stage: &Stage) -> Result<(), Failure> {
         Ok((ready == "1").then_some(()))
     })?;
     let waiting = poll("the pod on the full node", || {
-        let pods = "jsonpath={range .items[?(@.status.phase==\"Pending\")]}{.metadata.name}{\"\\n\"}{end}";
+        let pods =
+            "jsonpath={range .items[?(@.status.phase==\"Pending\")]}{.metadata.name}{\"\\n\"}{end}";
         let names = stage.kubectl(&["get", "pods", "-l", "app=wide", "-o", pods])?;
         Ok(names.lines().next().map(str::to_owned))
     })?;

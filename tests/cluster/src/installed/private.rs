@@ -1,6 +1,6 @@
 //! Private environments: who may run them, and where their credentials are.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{Failure, OWNER};
 
 use crate::{Stage, Story, ensure, ensure_tells};
@@ -18,12 +18,27 @@ pub(crate) const STORIES: &[Story] = &[
 
 const PRIVATE: &str = include_str!("../../../../deploy/examples/private.yaml");
 
+/// The rule under which the first of these stories runs, as the chart's values have it.
+pub(super) fn rule() -> Value {
+    json!({
+        "namespaces": ["a-private-environment-*"],
+        "environments": ["demo/*"],
+        "credential": "demo",
+    })
+}
+
 fn allowed(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(PRIVATE)?;
     stage.said("private", "main", "42")?;
     // Nothing of the credential is where the workload could find it.
     let token = stage.kubectl(&[
-        "get", "secret", "demo-hub", "-n", "nival-system", "-o", "jsonpath={.data.token}",
+        "get",
+        "secret",
+        "demo-hub",
+        "-n",
+        "nival-system",
+        "-o",
+        "jsonpath={.data.token}",
     ])?;
     ensure(!token.is_empty(), || "the Secret has no token".to_owned())?;
     let pod = stage.kubectl(&["get", "pod", "private", "-o", "yaml"])?;
@@ -63,5 +78,8 @@ fn denied(stage: &mut Stage) -> Result<(), Failure> {
     let refused = stage.cluster.apply(PRIVATE);
     let said = refused.err().map(|failure| failure.to_string());
     let said = said.unwrap_or_default();
-    ensure_tells(&said, &["demo/secret-sauce", "strangers-get-no-private-environment"])
+    ensure_tells(
+        &said,
+        &["demo/secret-sauce", "strangers-get-no-private-environment"],
+    )
 }

@@ -21,7 +21,11 @@ fn at_admission(stage: &mut Stage) -> Result<(), Failure> {
         ("unknown", "demo/nothing", &["demo/nothing"]),
         ("number", "demo/app:4711", &["demo/app:4711"]),
         ("nonsense", "'../../etc'", &["../../etc"]),
-        ("elsewhere", "demo/only-arm", &["x86_64-linux", "aarch64-linux"]),
+        (
+            "elsewhere",
+            "demo/only-arm",
+            &["x86_64-linux", "aarch64-linux"],
+        ),
     ];
     for (name, reference, words) in cases {
         let refused = stage.cluster.apply(&deployment(name, reference, 1));
@@ -50,11 +54,12 @@ fn revoked(stage: &mut Stage) -> Result<(), Failure> {
     ))?;
     // The nodes have to hear of it, and then nothing of it starts.
     let refused = stage.refusal(&deployment("new", &reference, 1))?;
-    ensure_tells(&refused, &["demo/withdrawn:1", "revoked", "a backdoor was found"])?;
+    ensure_tells(
+        &refused,
+        &["demo/withdrawn:1", "revoked", "a backdoor was found"],
+    )?;
     stage.kubectl(&["scale", "deployment/old", "--replicas=3"])?;
     stage.event_with(&["FailedCreatePodSandBox", "revoked", "a backdoor was found"])?;
     let phase = stage.get(&running, "{.status.phase}")?;
-    ensure(phase == "Running", || {
-        format!("what ran before is {phase}")
-    })
+    ensure(phase == "Running", || format!("what ran before is {phase}"))
 }

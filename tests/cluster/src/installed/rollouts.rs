@@ -44,7 +44,9 @@ fn under_load(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(CLIENT)?;
     stage.ready("client")?;
     let before = pin_of(&template(stage, "deployment/web")?)?;
-    let load = format!("cat >/tmp/load.py <<'END'\n{LOAD}\nEND\npython3 /tmp/load.py >/tmp/load.log 2>&1 &");
+    let load = format!(
+        "cat >/tmp/load.py <<'END'\n{LOAD}\nEND\npython3 /tmp/load.py >/tmp/load.log 2>&1 &"
+    );
     stage.exec("client", &load)?;
     answered_more(stage, 50)?;
     let pushed = change(stage, "[vars] under load")?;
@@ -64,7 +66,10 @@ fn under_load(stage: &mut Stage) -> Result<(), Failure> {
     stage.event_of("Deployment", "web", &["RolledOut", &numbers(&pin)])?;
     // The nodes had it before the first pod asked.
     stage.event_of("Deployment", "web", &["Prefetching", &numbers(&pin)])?;
-    let state = environment(stage, "{.status.live.generation} {.status.workloads[0].phase}")?;
+    let state = environment(
+        stage,
+        "{.status.live.generation} {.status.workloads[0].phase}",
+    )?;
     ensure_tells(&state, &[&pin, "Complete"])
 }
 

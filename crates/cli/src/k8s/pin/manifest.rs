@@ -63,7 +63,9 @@ impl Manifest {
                 format!("{name}: {reference} of {slot} has no pin that was made from it")
             }));
             if wanted.is_empty() && !object.plan.edits(&BTreeMap::new()).is_empty() {
-                found.push(format!("{name}: it is not as `kubectl nival pin` writes it"));
+                found.push(format!(
+                    "{name}: it is not as `kubectl nival pin` writes it"
+                ));
             }
         }
         found
@@ -79,15 +81,18 @@ impl Manifest {
         let (mut changes, mut warnings) = (Vec::new(), Vec::new());
         for object in &self.objects {
             let name = &object.name;
-            warnings.extend(object.plan.warnings().iter().map(|one| format!("{name}: {one}")));
+            warnings.extend(
+                object
+                    .plan
+                    .warnings()
+                    .iter()
+                    .map(|one| format!("{name}: {one}")),
+            );
             let template = Template::of(object.kind, &object.value);
             let systems = template.and_then(Template::systems).unwrap_or_default();
             let mut pins = BTreeMap::new();
             for (slot, reference) in object.plan.wanted() {
-                let resolved = resolver
-                    .resolve(&reference)
-                    .await
-                    .doing(|| name.clone())?;
+                let resolved = resolver.resolve(&reference).await.doing(|| name.clone())?;
                 resolved.check_systems(&systems).doing(|| name.clone())?;
                 pins.insert(slot, resolved.pin);
             }
@@ -201,10 +206,12 @@ fn forget_pins(kind: Kind, object: &mut Value) {
     };
     let made: Vec<String> = annotations
         .keys()
-        .filter_map(|name| match name.strip_prefix(workload::names::PINNED_FROM_OF) {
-            Some(container) => Some(Slot::Container(container.to_owned())),
-            None => (name == workload::names::PINNED_FROM).then_some(Slot::Pod),
-        })
+        .filter_map(
+            |name| match name.strip_prefix(workload::names::PINNED_FROM_OF) {
+                Some(container) => Some(Slot::Container(container.to_owned())),
+                None => (name == workload::names::PINNED_FROM).then_some(Slot::Pod),
+            },
+        )
         .flat_map(|slot| [slot.generation(), slot.pinned_from()])
         .collect();
     for name in made {
@@ -213,6 +220,7 @@ fn forget_pins(kind: Kind, object: &mut Value) {
 }
 
 fn enter<'a>(value: &'a mut Value, way: &[usize]) -> Option<&'a mut Value> {
-    way.iter()
-        .try_fold(value, |place, index| place.get_mut("items")?.get_mut(*index))
+    way.iter().try_fold(value, |place, index| {
+        place.get_mut("items")?.get_mut(*index)
+    })
 }

@@ -61,7 +61,12 @@ pub(crate) async fn run(context: &Context, args: &PinArgs) -> Outcome {
     let mut changes = Vec::new();
     for (file, name, text, manifest) in manifests {
         if args.check && !args.update {
-            stale.extend(manifest.unpinned().into_iter().map(|what| format!("{name}: {what}")));
+            stale.extend(
+                manifest
+                    .unpinned()
+                    .into_iter()
+                    .map(|what| format!("{name}: {what}")),
+            );
             continue;
         }
         let pinned = manifest
@@ -106,14 +111,17 @@ fn write(context: &Context, file: &Path, name: &str, text: &str, pinned: &Pinned
 fn checked(stale: Vec<String>) -> Outcome {
     match stale.as_slice() {
         [] => Ok(()),
-        [only] => Err(CommandError::with_kind(ErrorKind::NotUpToDate, only.clone())),
+        [only] => Err(CommandError::with_kind(
+            ErrorKind::NotUpToDate,
+            only.clone(),
+        )),
         [first, rest @ ..] => {
             let more = count(rest.len(), "more place", "more places");
-            let error = CommandError::with_kind(
-                ErrorKind::NotUpToDate,
-                format!("{first} (and {more})"),
-            );
-            Err(rest.iter().fold(error, |error, line| error.hint(format!("also {line}"))))
+            let error =
+                CommandError::with_kind(ErrorKind::NotUpToDate, format!("{first} (and {more})"));
+            Err(rest
+                .iter()
+                .fold(error, |error, line| error.hint(format!("also {line}"))))
         }
     }
     .map_err(|error| error.hint("`kubectl nival pin FILE` writes the pins"))

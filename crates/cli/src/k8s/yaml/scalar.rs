@@ -20,9 +20,9 @@ pub(super) fn value(text: &str) -> Value {
 
 fn number(text: &str) -> Option<Number> {
     let bytes = text.as_bytes();
-    let looks = bytes.iter().all(|byte| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_')
-    });
+    let looks = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_'));
     let digit = bytes.iter().any(u8::is_ascii_digit);
     let begins = matches!(bytes.first(), Some(b'+' | b'-' | b'.' | b'0'..=b'9'));
     if !looks || !digit || !begins {
@@ -52,9 +52,9 @@ fn number(text: &str) -> Option<Number> {
         return Some(number.into());
     }
     // Rust knows words for numbers that are not finite; a manifest has none of them.
-    let decimal = digits.bytes().all(|byte| {
-        byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-')
-    });
+    let decimal = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
     let number = decimal.then(|| plain.parse::<f64>().ok()).flatten()?;
     Number::from_f64(number)
 }
@@ -68,11 +68,7 @@ pub(super) fn written(text: &str) -> String {
         && !text.contains(": ")
         && !text.ends_with([':', ' '])
         && value(text).is_string();
-    if plain {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
+    if plain { text.to_owned() } else { quoted(text) }
 }
 
 /// Returns a text in double quotes, in which JSON's escapes are YAML's.
@@ -118,7 +114,9 @@ mod tests {
             written("acme/api 2026-11-23T22:00:00Z"),
             "acme/api 2026-11-23T22:00:00Z"
         );
-        for text in ["", "yes", "12", "a: b", "a #b", "a:", "*x", "- a", "a\nb", "{a}"] {
+        for text in [
+            "", "yes", "12", "a: b", "a #b", "a:", "*x", "- a", "a\nb", "{a}",
+        ] {
             assert!(written(text).starts_with('"'), "{text:?}");
         }
     }

@@ -44,8 +44,15 @@ pub(crate) fn edit(
     }
     let again = read(&edited).map_err(|_no_yaml| YamlError::Unfaithful)?;
     let same = again.len() == wanted.len()
-        && again.iter().zip(wanted).all(|(one, wanted)| one.value == *wanted);
-    if same { Ok(edited) } else { Err(YamlError::Unfaithful) }
+        && again
+            .iter()
+            .zip(wanted)
+            .all(|(one, wanted)| one.value == *wanted);
+    if same {
+        Ok(edited)
+    } else {
+        Err(YamlError::Unfaithful)
+    }
 }
 
 struct Surgeon<'a> {

@@ -111,7 +111,11 @@ fn other_documents_line_ends_and_a_missing_last_one_stay() {
     let text = "a: x\r\n---\r\n# nothing\r\n---\r\nb:\r\n- c";
     let documents = read(text).unwrap();
     assert_eq!(documents.len(), 3);
-    let wanted = [json!({"new": "1", "a": "x"}), Value::Null, json!({"b": ["d"]})];
+    let wanted = [
+        json!({"new": "1", "a": "x"}),
+        Value::Null,
+        json!({"b": ["d"]}),
+    ];
     let new = edit(text, &documents, &wanted).unwrap();
     assert_eq!(
         new,
@@ -134,8 +138,14 @@ fn merged_entries_are_read_and_said_outright_when_changed() {
 fn what_cannot_be_changed_in_place_is_left_and_said() {
     for (text, change) in [
         // The other user of the anchor would change, too.
-        ("a: &a {x: \"1\"}\nb: *a\n", json!({"a": {"x": "1"}, "b": {"x": "2"}})),
-        ("a: &a\n  x: \"1\"\nb: *a\n", json!({"a": {"x": "2"}, "b": {"x": "1"}})),
+        (
+            "a: &a {x: \"1\"}\nb: *a\n",
+            json!({"a": {"x": "1"}, "b": {"x": "2"}}),
+        ),
+        (
+            "a: &a\n  x: \"1\"\nb: *a\n",
+            json!({"a": {"x": "2"}, "b": {"x": "1"}}),
+        ),
         ("a: |\n  text\n", json!({"a": "other"})),
         ("a: [1]\n", json!({"a": [1, 2]})),
     ] {
