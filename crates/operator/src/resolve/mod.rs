@@ -8,7 +8,7 @@ mod revocations;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use env_spec::generation::LivePointer;
 use env_spec::{Digest, EnvironmentName, Pin, Reference, System};
@@ -24,8 +24,6 @@ use crate::settings::{Config, Settings};
 
 /// How long a healthy hub may take for one answer. Callers that must answer sooner set their own bound.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the hub is asked for a pointer that may have moved.
-const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Resolves references. Cheap to clone: all clones share what they have seen.
 #[derive(Debug, Clone)]
@@ -126,17 +124,20 @@ impl Resolver {
     ) -> Result<Option<LivePointer>, ResolveError> {
         let settings = self.0.config.now();
         let way = self.0.hub.way(&settings, namespace, environment).await?;
-        let begun = Instant::now();
-        loop {
-            let pointer = self.live(&settings, &way, environment).await?;
-            if pointer.sequence > after {
-                return Ok(Some(pointer));
-            }
-            if begun.elapsed() >= wait {
-                return Ok(None);
-            }
-            tokio::time::sleep(ASK_EVERY).await;
-        }
+        let signed = way
+            .client
+            .live_after(environment, after, wait)
+            .await
+            .map_err(|error| {
+                way.failed(format!("the live generation of {environment}"), error)
+            })?;
+        let Some(signed) = signed else {
+            return Ok(None);
+        };
+        let pointers = &self.0.pointers;
+        pointers
+            .accept(&signed, environment, &settings.trusted)
+            .map(Some)
     }
 
     /// Takes over from another process which pointer of an environment was seen: none before it counts any more.

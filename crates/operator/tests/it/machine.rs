@@ -29,8 +29,9 @@ impl Machine {
     pub(crate) fn start(world: &World, name: &str, line: Line) -> Result<Self, Failure> {
         let options = NodeOptions {
             containerd: Containerd {
+                line,
+                handlers: Vec::new(),
                 imports: Vec::new(),
-                ..Containerd::plain(line)
             },
             ..NodeOptions::default()
         };
