@@ -259,6 +259,51 @@ fn all() -> Result<(), Failure> {
 }
 
 #[test]
+fn a_toolkit_that_copies_everything_keeps_the_handler_and_loses_it_with_nival() {
+    require!(root, setup);
+    copied().unwrap();
+}
+
+/// NVIDIA's toolkit writes its file anew from all that containerd has.
+fn copied() -> Result<(), Failure> {
+    let world = World::new()?;
+    let ground = Ground::new(&world)?;
+    let config = "/etc/containerd/config.toml";
+    let trees = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees/nvidia");
+    for (line, tree, plugin) in [
+        (&V1_7, "1.7", "io.containerd.grpc.v1.cri"),
+        (&V2_1, "2", "io.containerd.cri.v1.runtime"),
+    ] {
+        println!("{}", line.version);
+        ground.plant(&trees.join(tree))?;
+        let before = ground.dump(line, config)?;
+        ground.install(line, &[])?;
+        let installed = ground.dump(line, config)?;
+        let section = installed["plugins"][plugin].clone();
+        let plugins = Table::from_iter([(plugin.to_owned(), section)]);
+        let mut copy = Table::new();
+        copy.insert("version".to_owned(), installed["version"].clone());
+        copy.insert("plugins".to_owned(), plugins.into());
+        let text = copy.to_string();
+        ground
+            .machine
+            .write("/etc/containerd/conf.d/99-nvidia.toml", &text)?;
+        let mut after = ground.dump(line, config)?;
+        check_handler(&take_handler(&mut after).expect("it is copied"));
+
+        let files = ground.files()?;
+        ground.install(line, &[])?;
+        assert_eq!(ground.files()?, files, "everything is in place");
+
+        ground.install(line, &["--remove"])?;
+        let mut left = ground.dump(line, config)?;
+        assert_eq!(take_handler(&mut left), None);
+        assert_eq!(left, before);
+    }
+    Ok(())
+}
+
+#[test]
 fn what_containerd_itself_writes_gets_the_handler_and_is_given_back() {
     require!(root, setup);
     stock().unwrap();
