@@ -161,6 +161,23 @@ impl Configuration {
         }
     }
 
+    /// Returns the version and the CRI's name that one more file has to have. containerd 2.1 takes the version of the
+    /// last file for that of all of them: a newer one beside an older configuration would hide all that this says.
+    pub(crate) fn form(&self) -> (i64, &'static str) {
+        let version = self.files.first().map_or(3, ConfigFile::version);
+        // Some name the parts of the CRI as version 3 does and say that they are of version 2.
+        let newer = self
+            .files
+            .iter()
+            .any(|file| file.section(VERSION_3).is_some());
+        match version {
+            2 if newer => (2, VERSION_3),
+            2 => (2, VERSION_2),
+            // 2.4 has version 4, in which the CRI is as in 3. Whatever comes after it is seen by what containerd says.
+            version => (version.max(3), VERSION_3),
+        }
+    }
+
     /// Returns which file's section of the CRI counts, where sections stand in each other's place.
     pub(crate) fn deciding(&self) -> Option<&ConfigFile> {
         let has = |file: &&ConfigFile| {
@@ -191,7 +208,7 @@ fn check(file: &ConfigFile) -> Result<(), ConfigError> {
         return Err(ConfigError::Disabled { path: path() });
     }
     // A file of imports and settings of the daemon alone is the same in all versions.
-    if version < 2 && file.section("cri").is_some() || version > 3 {
+    if version < 2 && file.section("cri").is_some() {
         return Err(ConfigError::Version {
             path: path(),
             version,

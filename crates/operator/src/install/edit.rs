@@ -31,8 +31,7 @@ fn refused(path: &Path, reason: impl ToString) -> EditError {
 }
 
 /// Returns the text of a file that registers the handler and nothing else.
-pub(crate) fn drop_in(plugin: &str, handler: &Table) -> String {
-    let version = if plugin == VERSION_2 { 2 } else { 3 };
+pub(crate) fn drop_in(version: i64, plugin: &str, handler: &Table) -> String {
     format!(
         "# Written by nival-operator install, which replaces it when it is started again.\nversion = {version}\n\n{}",
         section(plugin, handler)
@@ -55,6 +54,19 @@ fn section(plugin: &str, handler: &Table) -> String {
         }
     }
     text + &options
+}
+
+/// Returns the handler for runc as containerd has it where none is written.
+pub(crate) fn runc(plugin: &str) -> String {
+    let sandboxes = if plugin == VERSION_2 {
+        "sandbox_mode"
+    } else {
+        "sandboxer"
+    };
+    format!(
+        "\n[plugins.\"{plugin}\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
+         {sandboxes} = \"podsandbox\"\n"
+    )
 }
 
 /// Returns a file's text with one more import.

@@ -45,12 +45,8 @@ pub(crate) fn install(host: &Host, places: &Places, version: &str) -> Result<Vec
         return Ok(Vec::new());
     }
     let mut changes = if let Some(path) = imported(&configuration, merging) {
-        let plugin = if places.generated {
-            plugin(&configuration.files[0])
-        } else {
-            VERSION_3
-        };
-        vec![change(host, path, edit::drop_in(plugin, &wanted))?]
+        let (version, plugin) = configuration.form();
+        vec![change(host, path, edit::drop_in(version, plugin, &wanted))?]
     } else if places.generated {
         vec![template(host, &configuration, places, &wanted)?]
     } else {
@@ -109,8 +105,10 @@ fn beside(
         None => format!("version = 3\nimports = [\"{import}\"]\n"),
     };
     // The handler first: nothing reads it before the other change is made.
+    let (version, plugin) = configuration.form();
+    let handler = edit::drop_in(version, plugin, wanted);
     Ok(vec![
-        change(host, folder.join(DROP_IN), edit::drop_in(VERSION_3, wanted))?,
+        change(host, folder.join(DROP_IN), handler)?,
         change(host, places.config.clone(), text)?,
     ])
 }
@@ -123,11 +121,13 @@ fn inside(
     places: &Places,
     wanted: &Table,
 ) -> Result<Change, Failure> {
+    // Where handlers are written, the one for runc that holds otherwise is gone, unless it is written, too.
+    let alone = !configuration.containerd().contains_key("runtimes");
     let Some(file) = configuration
         .deciding()
         .or_else(|| configuration.files.first())
     else {
-        let text = edit::drop_in(VERSION_2, wanted);
+        let text = edit::drop_in(2, VERSION_2, wanted) + &edit::runc(VERSION_2);
         return Ok(change(host, places.config.clone(), text)?);
     };
     let version = file.version();
@@ -135,7 +135,11 @@ fn inside(
         let path = file.path.clone();
         return Err(ConfigError::Version { path, version }.into());
     }
-    let text = edit::with_handler(file, plugin(file), wanted)?;
+    let plugin = plugin(file);
+    let mut text = edit::with_handler(file, plugin, wanted)?;
+    if alone {
+        text.push_str(&edit::runc(plugin));
+    }
     Ok(change(host, file.path.clone(), text)?)
 }
 

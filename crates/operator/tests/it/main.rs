@@ -7,4 +7,5 @@ mod neighbour;
 mod pinning;
 mod refusals;
 mod stage;
+mod trees;
 mod updates;
