@@ -1,15 +1,20 @@
 //! `nival k8s` and `kubectl nival`: what runs on a cluster. The verbs, one file each.
 
+mod change;
 mod cluster;
+mod doctor;
 mod flags;
+mod history;
 mod inventory;
 mod kinds;
 mod object;
 mod pin;
 mod plugin;
+mod rollback;
+mod rollout;
+mod select;
 mod show;
 mod status;
-mod uses;
 mod yaml;
 
 use std::process::ExitCode;
@@ -42,6 +47,12 @@ enum Verb {
     Status(status::StatusArgs),
     /// Write the pins that admission would write into manifests
     Pin(pin::PinArgs),
+    /// Follow, hold and ask for rollouts of new generations
+    Rollout(rollout::RolloutArgs),
+    /// Bring a workload back to an earlier generation
+    Rollback(rollback::RollbackArgs),
+    /// Look at all parts of Nival in the cluster, and say what to do next
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Runs a verb.
@@ -53,6 +64,11 @@ pub(crate) async fn run(context: &Context, args: &K8sArgs) -> Outcome<ExitCode> 
     match &args.verb {
         Verb::Status(verb) => status::run(context, &connect().await?, verb).await?,
         Verb::Pin(verb) => pin::run(context, verb).await?,
+        Verb::Rollout(verb) => rollout::run(context, &connect().await?, verb).await?,
+        Verb::Rollback(verb) => rollback::run(context, &connect().await?, verb).await?,
+        Verb::Doctor(verb) => {
+            doctor::run(context, &connect().await?, &args.flags, verb).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
