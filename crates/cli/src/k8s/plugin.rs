@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory as _, Parser};
 
 use crate::args::GlobalArgs;
 use crate::context::Context;
@@ -42,6 +42,13 @@ struct PluginGlobal {
     quiet: bool,
 }
 
+/// Returns the definition of the command line.
+pub(super) fn command() -> clap::Command {
+    let mut command = PluginCli::command();
+    command.build();
+    command
+}
+
 /// Runs the command line of the plugin to its end and returns the exit code.
 pub async fn run_plugin(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match crate::parse::<PluginCli>(arguments) {
@@ -58,4 +65,14 @@ pub async fn run_plugin(arguments: impl IntoIterator<Item = OsString>) -> ExitCo
         Box::pin(k8s::run(&context, &cli.k8s)).await
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        PluginCli::command().debug_assert();
+    }
 }
