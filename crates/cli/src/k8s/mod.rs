@@ -74,9 +74,6 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Print a script by which a shell completes this program
     Completion(completion::CompletionArgs),
-    /// Print what may come next in a line
-    #[command(name = "__complete", hide = true)]
-    Complete(completion::CompleteArgs),
 }
 
 /// Runs a verb.
@@ -98,7 +95,6 @@ pub(crate) async fn run(context: &Context, args: &K8sArgs) -> Outcome<ExitCode> 
         Verb::Logs(verb) => logs::run(context, &connect().await?, &args.flags, verb).await?,
         Verb::Init(verb) => init::run(context, verb).await?,
         Verb::Completion(verb) => completion::script(context, verb)?,
-        Verb::Complete(verb) => completion::complete(context, verb).await?,
         Verb::Doctor(verb) => {
             doctor::run(context, &connect().await?, &args.flags, verb).await?;
         }

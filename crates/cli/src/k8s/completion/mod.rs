@@ -2,7 +2,6 @@
 
 mod line;
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -15,9 +14,12 @@ use crate::k8s::completion::line::{Line, Wish};
 use crate::k8s::kinds::{Kind, WORKLOADS};
 use crate::k8s::object;
 use crate::k8s::plugin;
+use crate::output::Printer;
 
 /// A shell waits for no slow cluster.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What the scripts put before the words of a line. The words after it are no command line: they are read by hand.
+pub(crate) const COMPLETE: &str = "__complete";
 /// The directive by which `kubectl` completes files, and the one by which it does not.
 const FILES: u8 = 0;
 const NO_FILES: u8 = 4;
@@ -38,14 +40,6 @@ enum Shell {
     Kubectl,
 }
 
-/// Completes a line.
-#[derive(Debug, Args)]
-pub(crate) struct CompleteArgs {
-    /// The words after the program's name; the last one is the one under the cursor
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
-}
-
 /// Prints the script of a shell.
 ///
 /// # Errors
@@ -64,13 +58,8 @@ pub(crate) fn script(context: &Context, args: &CompletionArgs) -> Outcome {
 ///
 /// # Errors
 /// Fails when standard output takes no more.
-pub(crate) async fn complete(context: &Context, args: &CompleteArgs) -> Outcome {
-    let words: Vec<String> = args
-        .words
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let line = Line::read(&plugin::command(), &words);
+pub(crate) async fn complete(printer: Printer, words: &[String]) -> Outcome {
+    let line = Line::read(&plugin::command(), words);
     let (candidates, directive) = match &line.wish {
         Wish::Words(words) => (words.clone(), NO_FILES),
         Wish::Files => (Vec::new(), FILES),
@@ -87,11 +76,11 @@ pub(crate) async fn complete(context: &Context, args: &CompleteArgs) -> Outcome 
             continue;
         }
         match about.is_empty() {
-            true => context.printer.data(word)?,
-            false => context.printer.data(format!("{word}\t{about}"))?,
+            true => printer.data(word)?,
+            false => printer.data(format!("{word}\t{about}"))?,
         }
     }
-    Ok(context.printer.data(format!(":{directive}"))?)
+    Ok(printer.data(format!(":{directive}"))?)
 }
 
 fn contexts(line: &Line) -> Vec<(String, String)> {

@@ -63,11 +63,19 @@ impl Administrator {
 
     /// Types `kubectl-nival` with these arguments.
     pub(crate) fn types(&self, arguments: &str) -> Result<String, Failure> {
-        let script = format!(
-            "export KUBECONFIG={}; kubectl-nival {arguments}",
-            self.kubeconfig
-        );
+        self.try_shell(&format!("kubectl-nival {arguments}"))
+    }
+
+    fn try_shell(&self, script: &str) -> Result<String, Failure> {
+        let script = format!("export KUBECONFIG={}; {script}", self.kubeconfig);
         self.publisher.shell(&script)
+    }
+
+    /// Runs a script on the laptop, with the cluster's configuration at hand.
+    #[track_caller]
+    pub(crate) fn shell(&self, script: &str) -> String {
+        self.try_shell(script)
+            .unwrap_or_else(|error| panic!("`{script}`: {error}"))
     }
 
     #[track_caller]
@@ -96,9 +104,15 @@ impl Administrator {
         }
     }
 
-    /// Gives `kubectl` something on its standard input and returns what it printed.
+    /// Gives `kubectl` something on its standard input.
     #[track_caller]
-    pub(crate) fn feed(&self, arguments: &[&str], text: &str) -> String {
+    pub(crate) fn feed(&self, arguments: &[&str], text: &str) {
+        self.fed(arguments, text);
+    }
+
+    /// Like [`Administrator::feed`], and returns what `kubectl` printed and said.
+    #[track_caller]
+    pub(crate) fn fed(&self, arguments: &[&str], text: &str) -> (String, String) {
         let mut command = self.cluster.kubectl_command().unwrap();
         command.args(arguments);
         command
@@ -115,7 +129,7 @@ impl Administrator {
         let output = child.wait_with_output().unwrap();
         let talk = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "kubectl {arguments:?}: {talk}");
-        String::from_utf8(output.stdout).unwrap()
+        (String::from_utf8(output.stdout).unwrap(), talk)
     }
 
     /// Makes an object, or changes it.
@@ -131,6 +145,17 @@ impl Administrator {
             "apiVersion": "nival.dev/v1alpha1", "kind": kind,
             "metadata": {"name": name}, "spec": spec,
         }));
+    }
+
+    /// Puts a pod on a node, as the scheduler would.
+    #[track_caller]
+    pub(crate) fn bind(&self, pod: &str, node: &str) {
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        });
+        let path = format!("/api/v1/namespaces/default/pods/{pod}/binding");
+        self.feed(&["create", "--raw", &path, "-f", "-"], &binding.to_string());
     }
 
     /// Makes a node that nothing runs on.

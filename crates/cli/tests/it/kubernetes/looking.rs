@@ -64,12 +64,7 @@ fn status_shows_workloads_with_what_the_operator_and_the_nodes_say() {
             .map(str::to_owned))
     })
     .unwrap();
-    let binding = json!({
-        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod},
-        "target": {"apiVersion": "v1", "kind": "Node", "name": "n1"},
-    });
-    let path = format!("/api/v1/namespaces/default/pods/{pod}/binding");
-    admin.feed(&["create", "--raw", &path, "-f", "-"], &binding.to_string());
+    admin.bind(&pod, "n1");
 
     let wide = admin.well("status -o wide");
     let mut lines = wide.lines();

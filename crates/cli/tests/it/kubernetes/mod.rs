@@ -3,6 +3,8 @@
 
 mod administrator;
 mod changing;
+mod inspecting;
 mod looking;
 mod pinning;
 mod troubles;
+mod typing;
