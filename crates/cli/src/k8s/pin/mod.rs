@@ -86,6 +86,18 @@ pub(crate) async fn run(context: &Context, args: &PinArgs) -> Outcome {
         .try_for_each(|(file, name, text, pinned)| write(context, file, name, text, pinned))
 }
 
+/// Returns a manifest's text with its pins.
+///
+/// # Errors
+/// Fails when a reference cannot be resolved.
+pub(crate) async fn pinned(context: &Context, text: &str) -> Outcome<String> {
+    let mut resolver = Resolver::new(context);
+    let pinned = Manifest::read(text, false)?
+        .pin(text, &mut resolver)
+        .await?;
+    Ok(pinned.text)
+}
+
 fn write(context: &Context, file: &Path, name: &str, text: &str, pinned: &Pinned) -> Outcome {
     let printer = context.printer;
     for warning in &pinned.warnings {
