@@ -35,7 +35,7 @@ pub(crate) fn router(judge: Judge, metrics: Metrics) -> Router {
 async fn mutate(State(desk): State<Desk>, body: Result<Json<Question>, JsonRejection>) -> Response {
     let request = match request(body) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let begun = Instant::now();
     let verdict = desk.judge.mutate(&request).await;
@@ -48,7 +48,7 @@ async fn validate(
 ) -> Response {
     let request = match request(body) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let begun = Instant::now();
     let verdict = desk.judge.validate(&request).await;
@@ -86,11 +86,12 @@ impl Desk {
 }
 
 /// Whoever sends something else is no API server, and gets no review back.
-fn request(body: Result<Json<Question>, JsonRejection>) -> Result<Request, Response> {
-    let Json(question) = body.map_err(|rejection| {
-        (rejection.status(), format!("{}\n", rejection.body_text())).into_response()
-    })?;
+fn request(
+    body: Result<Json<Question>, JsonRejection>,
+) -> Result<Request, (StatusCode, String)> {
+    let Json(question) =
+        body.map_err(|rejection| (rejection.status(), format!("{}\n", rejection.body_text())))?;
     question
         .request()
-        .map_err(|reason| (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response())
+        .map_err(|reason| (StatusCode::BAD_REQUEST, format!("{reason}\n")))
 }
