@@ -86,9 +86,7 @@ impl Desk {
 }
 
 /// Whoever sends something else is no API server, and gets no review back.
-fn request(
-    body: Result<Json<Question>, JsonRejection>,
-) -> Result<Request, (StatusCode, String)> {
+fn request(body: Result<Json<Question>, JsonRejection>) -> Result<Request, (StatusCode, String)> {
     let Json(question) =
         body.map_err(|rejection| (rejection.status(), format!("{}\n", rejection.body_text())))?;
     question
