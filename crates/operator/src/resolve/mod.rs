@@ -14,6 +14,8 @@ use env_spec::generation::LivePointer;
 use env_spec::{Digest, EnvironmentName, Pin, Reference, System};
 
 pub(crate) use error::ResolveError;
+#[cfg(test)]
+pub(crate) use error::TokenError;
 use hub::{Hub, Way};
 use pointers::Pointers;
 use records::{Records, Verified, believe, is_meant};
