@@ -23,7 +23,7 @@ pub(crate) struct EditError {
     reason: String,
 }
 
-fn refused(path: &Path, reason: impl ToString) -> EditError {
+fn refused(path: &Path, reason: &dyn std::fmt::Display) -> EditError {
     EditError {
         path: path.display().to_string(),
         reason: reason.to_string(),
@@ -77,7 +77,7 @@ pub(crate) fn with_import(file: &ConfigFile, import: &str) -> Result<String, Edi
         .or_insert(Item::Value(Array::new().into()));
     let list = imports
         .as_array_mut()
-        .ok_or_else(|| refused(&file.path, "imports is no list"))?;
+        .ok_or_else(|| refused(&file.path, &"imports is no list"))?;
     list.push(import);
     Ok(document.to_string())
 }
@@ -108,10 +108,10 @@ pub(crate) fn with_handler(
         let item = table.entry(key).or_insert(toml_edit::table());
         table = item
             .as_table_like_mut()
-            .ok_or_else(|| refused(&file.path, format!("{key} is no table")))?;
+            .ok_or_else(|| refused(&file.path, &format!("{key} is no table")))?;
     }
     let inline: toml_edit::InlineTable = toml_edit::ser::to_document(handler)
-        .map_err(|error| refused(&file.path, error))?
+        .map_err(|error| refused(&file.path, &error))?
         .into_table()
         .into_inline_table();
     table.insert(RUNTIME_CLASS, Item::Value(inline.into()));
@@ -182,6 +182,6 @@ pub(crate) fn without_marked(text: &str) -> String {
 fn parse(path: &Path, text: &str) -> Result<DocumentMut, EditError> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         let lines: Vec<&str> = error.message().lines().collect();
-        refused(path, lines.join(" "))
+        refused(path, &lines.join(" "))
     })
 }
