@@ -73,7 +73,7 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
         let table = text.parse().map_err(|source| ConfigError::Syntax {
             path: path.to_owned(),
             source: Box::new(source),

@@ -128,9 +128,7 @@ impl Resolver {
             .client
             .live_after(environment, after, wait)
             .await
-            .map_err(|error| {
-                way.failed(format!("the live generation of {environment}"), error)
-            })?;
+            .map_err(|error| way.failed(format!("the live generation of {environment}"), error))?;
         let Some(signed) = signed else {
             return Ok(None);
         };
