@@ -155,24 +155,21 @@ impl Keeper {
         begin: impl FnOnce(watch::Receiver<State>),
         told: watch::Receiver<State>,
     ) {
-        let mut begin = Some((begin, told));
+        self.look(&NivalNodeSpec::default()).await;
+        begin(told);
         let mut tidied: Option<Instant> = None;
         loop {
             let wish = asked.borrow_and_update().clone();
             if wish.remove && !self.removal.is_done() {
                 self.remove().await;
-                continue;
-            }
-            if tidied.is_none_or(|time| time.elapsed() >= TIDY_EVERY) {
-                self.looker.tidy();
-                self.credentials.configure(&self.setup.config);
-                tidied = Some(Instant::now());
             }
             if !self.removal.is_done() {
+                if tidied.is_none_or(|time| time.elapsed() >= TIDY_EVERY) {
+                    self.looker.tidy();
+                    self.credentials.configure(&self.setup.config);
+                    tidied = Some(Instant::now());
+                }
                 self.look(&wish).await;
-            }
-            if let Some((begin, told)) = begin.take() {
-                begin(told);
             }
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}

@@ -8,6 +8,9 @@ use testkit::{Containerd, Failure, Line, Node, NodeOptions, World, programs};
 
 const SHIM: &str = "containerd-shim-nival-v2";
 
+/// Where the machine's root is mounted once more.
+const HOST: &str = "/run/host";
+
 /// Such a node.
 pub(crate) struct Machine {
     pub(crate) node: Node,
@@ -22,6 +25,10 @@ impl Machine {
             ..NodeOptions::default()
         };
         let node = Node::start_plain(world, name, &options)?;
+        // The installer sees the machine as it does from a container.
+        node.machine().shell(&format!(
+            "mkdir {HOST}; mount --rbind / {HOST}; mount --make-rslave {HOST}"
+        ))?;
         // As in the operator's image, where the shim is beside it.
         let operator = node.machine().shared().join("operator");
         fs::create_dir_all(&operator)?;
@@ -49,7 +56,8 @@ impl Machine {
     pub(crate) fn run(&self, more: &[&str]) -> Result<Output, Failure> {
         let program = self.operator.join("nival-operator").display().to_string();
         let mut command = self.node.machine().command(&program)?;
-        Ok(command.arg("install").args(more).output()?)
+        let host = format!("--host={HOST}");
+        Ok(command.args(["install", &host]).args(more).output()?)
     }
 
     /// Runs the installer, and fails with what it said when it fails.

@@ -117,7 +117,7 @@ fn a_node_is_labelled_while_everything_is_in_place() {
 }
 
 fn labelled() -> Result<(), Failure> {
-    let scene = Scene::start(false)?;
+    let mut scene = Scene::start(false)?;
     let mut neighbour = scene.neighbour(&["--restart", "none"])?;
     let resource = scene.wait_for_state("Ready")?;
     assert_eq!(scene.label()?, "ready");
@@ -178,6 +178,26 @@ fn labelled() -> Result<(), Failure> {
         .shell(&format!("mv {config}.good {config}"))?;
     scene.node().restart_containerd()?;
     scene.wait_for_state("Ready")?;
+
+    // While the API server is away the node goes on; what has changed is told when it is back.
+    scene.cluster.kill_api_server()?;
+    scene.node().kill_agent()?;
+    poll("the neighbour to see it", || {
+        Ok(scene.page("/readyz")?.ends_with("503").then_some(()))
+    })?;
+    poll("an attempt to tell it", || {
+        let failed = scene.page("/metrics")?;
+        Ok((!failed.contains("failed_writes_total 0\n")).then_some(()))
+    })?;
+    assert!(scene.page("/healthz")?.ends_with("200"));
+    scene.cluster.start_api_server()?;
+    let resource = scene.wait_for_state("NotReady")?;
+    assert_eq!(resource["status"]["reason"], "AgentAway");
+    scene.node().start_agent()?;
+    scene.wait_for_state("Ready")?;
+    poll("the label to be there", || {
+        Ok((scene.label()? == "ready").then_some(()))
+    })?;
     neighbour.check_alive()
 }
 
@@ -235,10 +255,8 @@ fn removed() -> Result<(), Failure> {
     scene.cluster.apply(
         "apiVersion: nival.dev/v1alpha1\nkind: NivalNode\nmetadata: {name: gone}\nspec: {}\n",
     )?;
-    let error = control_plane
-        .shell(&format!("{uninstall} --wait=2s"))
-        .unwrap_err();
-    let text = error.to_string();
+    let left = control_plane.shell(&format!("{uninstall} --wait=2s"));
+    let text = left.expect_err("a node is left").to_string();
     assert!(
         text.contains("gone (its neighbour has not answered)"),
         "{text}"
