@@ -1,5 +1,10 @@
 //! `Environment`: what a namespace's workloads run of an environment, and how their rollouts stand.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "several printed columns are of one type, each in an attribute of its own"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -22,7 +22,7 @@ pub(crate) fn select(
         );
     };
     if let Some(container) = container {
-        return of_container(workload, uses, container);
+        return of_container(workload, &uses, container);
     }
     if uses.iter().all(|one| one.environment == first) {
         return Ok((first, uses));
@@ -37,7 +37,7 @@ pub(crate) fn select(
 
 fn of_container(
     workload: &str,
-    uses: Vec<Use>,
+    uses: &[Use],
     container: &str,
 ) -> Outcome<(EnvironmentName, Vec<Use>)> {
     let is_own = |one: &&Use| matches!(&one.slot, Slot::Container(name) if name == container);
@@ -47,7 +47,7 @@ fn of_container(
         CommandError::user(format!(
             "container {container} of {workload} does not run in an environment"
         ))
-        .hint(format!("these do: {}", places(&uses)))
+        .hint(format!("these do: {}", places(uses)))
     })?;
     Ok((found.environment.clone(), vec![found]))
 }

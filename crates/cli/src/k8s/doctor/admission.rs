@@ -74,7 +74,7 @@ fn judged(namespace: &str, answer: Result<Value, ClusterError>) -> Check {
         }
         Err(error) => error,
     };
-    let ClusterError::Refused { message, .. } = &error else {
+    let ClusterError::Refused { message, code, .. } = &error else {
         return Check::of_error(CHECK, &error);
     };
     if message.contains("failed calling webhook") {
@@ -86,6 +86,14 @@ fn judged(namespace: &str, answer: Result<Value, ClusterError>) -> Check {
     }
     // In the words of the API server: which webhook, and what it said.
     if let Some((_, said)) = message.split_once("denied the request: ") {
+        // What could not be looked into is told apart from what was refused.
+        if *code >= 500 {
+            return Check::fail(
+                CHECK,
+                format!("it cannot decide: {said}"),
+                "look at the hub, and at the way from the controller to it",
+            );
+        }
         return Check::ok(CHECK, format!("to an impossible wish: {said}"));
     }
     Check::of_error(CHECK, &error)
@@ -143,6 +151,13 @@ mod tests {
                 refused(
                     500,
                     "Internal error occurred: failed calling webhook \"workloads.nival.dev\": x509: expired",
+                ),
+                State::Fail,
+            ),
+            (
+                refused(
+                    503,
+                    "admission webhook \"workloads.nival.dev\" denied the request: the hub did not answer",
                 ),
                 State::Fail,
             ),

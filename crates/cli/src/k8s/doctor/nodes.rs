@@ -139,7 +139,7 @@ mod tests {
     use super::super::State;
     use super::*;
 
-    fn state(name: &str, status: Value) -> NivalNode {
+    fn state(name: &str, status: &Value) -> NivalNode {
         let object = json!({
             "apiVersion": "nival.dev/v1alpha1", "kind": "NivalNode",
             "metadata": {"name": name}, "spec": {}, "status": status,
@@ -154,13 +154,13 @@ mod tests {
     #[test]
     fn each_node_in_trouble_has_its_line() {
         let states = [
-            state("a", json!({"state": "Ready", "agentVersion": "1"})),
+            state("a", &json!({"state": "Ready", "agentVersion": "1"})),
             state(
                 "b",
-                json!({"state": "NotReady", "reason": "AgentDown", "message": "no socket", "agentVersion": "1"}),
+                &json!({"state": "NotReady", "reason": "AgentDown", "message": "no socket", "agentVersion": "1"}),
             ),
-            state("c", json!({"state": "Ready", "agentVersion": "2"})),
-            state("gone", json!({"state": "Ready", "agentVersion": "1"})),
+            state("c", &json!({"state": "Ready", "agentVersion": "2"})),
+            state("gone", &json!({"state": "Ready", "agentVersion": "1"})),
         ];
         let machines = [
             machine("a", Some("ready")),

@@ -120,7 +120,7 @@ async fn agent_lines(
     let node = object::text(pod, "/spec/nodeName").ok_or("it is on no node yet")?;
     let agent = Agent::of(cluster, nival_namespace, node)
         .await
-        .map_err(|error| said(error.into()))?
+        .map_err(|error| said(&error.into()))?
         .ok_or_else(|| {
             format!("namespace {nival_namespace} has no agent on node {node} (--nival-namespace names another)")
         })?;
@@ -128,7 +128,7 @@ async fn agent_lines(
     let lines = agent.lines(cluster, since).await.map_err(|error| {
         format!(
             "{} (`{}` shows the same)",
-            said(error.into()),
+            said(&error.into()),
             agent.command()
         )
     })?;
@@ -161,7 +161,7 @@ async fn agent_lines(
         .collect())
 }
 
-fn said(error: CommandError) -> String {
+fn said(error: &CommandError) -> String {
     error.lines().join(": ")
 }
 

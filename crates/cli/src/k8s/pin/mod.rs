@@ -79,7 +79,7 @@ pub(crate) async fn run(context: &Context, args: &PinArgs) -> Outcome {
         changes.push((file, name, text, pinned));
     }
     if args.check {
-        return checked(stale);
+        return checked(&stale);
     }
     changes
         .iter()
@@ -120,8 +120,8 @@ fn write(context: &Context, file: &Path, name: &str, text: &str, pinned: &Pinned
     Ok(fs_err::set_permissions(&file, rights)?)
 }
 
-fn checked(stale: Vec<String>) -> Outcome {
-    match stale.as_slice() {
+fn checked(stale: &[String]) -> Outcome {
+    match stale {
         [] => Ok(()),
         [only] => Err(CommandError::with_kind(
             ErrorKind::NotUpToDate,

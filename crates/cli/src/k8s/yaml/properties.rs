@@ -218,7 +218,7 @@ proptest! {
         // A second pass finds nothing to do.
         let value = &again[0].value;
         prop_assert_eq!(&admitted(value), value);
-        prop_assert_eq!(edit(&new, &again, &[value.clone()]).unwrap(), new);
+        prop_assert_eq!(edit(&new, &again, std::slice::from_ref(value)).unwrap(), new);
     }
 
     #[test]

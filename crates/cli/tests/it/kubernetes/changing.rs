@@ -179,9 +179,10 @@ fn tracking_is_asked_for_held_and_left() {
     let done = admin.well("rollout status deploy/web --timeout 1m");
     assert_eq!(done, "deployment.apps/web successfully rolled out\n");
 
-    let memory = format!(
-        "{{\"serial\":2,\"phase\":\"RolledBack\",\"environments\":{{}},\"startedAt\":\"2026-11-25T10:00:00Z\",\"reason\":\"CrashLoopBackOff: exit code 1\"}}"
-    );
+    let memory = json!({
+        "serial": 2, "phase": "RolledBack", "environments": {},
+        "startedAt": "2026-11-25T10:00:00Z", "reason": "CrashLoopBackOff: exit code 1",
+    });
     let memory = format!("nival.dev/rollout={memory}");
     admin
         .cluster
