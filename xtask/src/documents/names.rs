@@ -186,7 +186,9 @@ fn annotations(text: &str) -> impl Iterator<Item = &str> {
         // `kubectl annotate` removes what is named with a dash behind it.
         let end = name[..end].trim_end_matches('-').len();
         let whole = &text[at..at + ANNOTATION.len() + end];
-        (end > 0 && !name[end..].starts_with(['…', '/', '<'])).then_some(whole)
+        // Resources are named the other way round: `nivalnodes.nival.dev/status`.
+        let is_longer = text[..at].ends_with('.') || name[end..].starts_with(['…', '/', '<']);
+        (end > 0 && !is_longer).then_some(whole)
     })
 }
 
@@ -278,7 +280,8 @@ mod tests {
             "\"nival.dev/tracked\"",
         )];
         let names = names(&sources);
-        let text = "nival.dev/tracked: `nival.dev/…` nival.dev/track=x nival.dev/tracked-";
+        let text =
+            "nival.dev/tracked: `nival.dev/…` x.nival.dev/y nival.dev/track=x nival.dev/tracked-";
         let found: Vec<_> = annotations(text).collect();
         assert_eq!(
             found,
