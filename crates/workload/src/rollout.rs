@@ -66,6 +66,9 @@ pub struct Memory {
     pub environments: BTreeMap<String, Step>,
     /// When the newest target was first seen.
     pub started_at: Timestamp,
+    /// When it was complete, rolled back or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
     /// When it last moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Mark>,
@@ -174,6 +177,7 @@ mod tests {
                 },
             )]),
             started_at: "2026-11-25T10:00:00Z".parse().unwrap(),
+            ended_at: None,
             progress: None,
             paused_at: None,
             reason: String::new(),
