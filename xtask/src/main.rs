@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod cluster;
 mod demo;
+mod documents;
 mod generate;
 mod layers;
 mod measure;

@@ -1,4 +1,5 @@
-//! House rules that no other tool checks: opening sentences, licences, ignored tests, unowned to-dos, banned crates.
+//! House rules that no other tool checks: opening sentences, licences, ignored tests, unowned to-dos, banned crates,
+//! and documents that say what is not so.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
 
-use crate::metadata;
+use crate::{documents, metadata};
 
 /// Licences that a dependency may have. A dependency under a choice is fine when one of the choices is here.
 const LICENSES: &[&str] = &[
@@ -45,12 +46,12 @@ const LONGEST_FILE: usize = 450;
 /// Checks the tree and its dependencies.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut faults = Vec::new();
-    for file in tracked_files(root)? {
-        if file.ends_with(".rs") {
-            let text = fs::read_to_string(root.join(&file))?;
-            faults.extend(faults_of_source(&file, &text));
-        }
+    let files = tracked_files(root)?;
+    for file in files.iter().filter(|file| file.ends_with(".rs")) {
+        let text = fs::read_to_string(root.join(file))?;
+        faults.extend(faults_of_source(file, &text));
     }
+    faults.extend(documents::faults(root, &files)?);
     faults.extend(faults_of_dependencies(root)?);
     if faults.is_empty() {
         return Ok(());

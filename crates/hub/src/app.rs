@@ -11,6 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::body::Leftover;
 use crate::config::Settings;
@@ -20,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::owner::Owner;
 use crate::routes;
 use crate::storage::Storage;
+use crate::waiting::Waiting;
 
 /// NAR files, listings and records that are read through at the same time: each costs a core, and memory for a listing.
 const READ_AT_ONCE: usize = 4;
@@ -40,6 +42,8 @@ pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     /// Turns for reading NAR files, listings and records through.
     pub(crate) reading: Arc<Semaphore>,
+    /// Who waits for a live pointer to move.
+    pub(crate) waiting: Waiting,
     /// Turns for receiving records, documents and listings.
     pub(crate) receiving: Arc<Semaphore>,
     /// Owners whose cache has its `nix-cache-info` object.
@@ -47,17 +51,21 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Opens database and object store.
+    /// Opens database and object store. Once it is told to stop, nothing waits any more.
     ///
     /// # Errors
     /// Fails when either cannot be opened.
-    pub(crate) async fn open(settings: Settings) -> Result<Self, HubError> {
+    pub(crate) async fn open(
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> Result<Self, HubError> {
         let storage = Storage::local(&settings.objects())?;
         let database = Database::open(&settings.database()).await?;
         Ok(Self {
             database,
             storage,
             metrics: Arc::default(),
+            waiting: Waiting::new(settings.most_connections, stop),
             settings: Arc::new(settings),
             reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
             receiving: Arc::new(Semaphore::new(RECEIVED_AT_ONCE)),

@@ -171,6 +171,11 @@ pub(crate) enum HubError {
         /// Why its owner revoked it.
         reason: String,
     },
+    /// As many wait as may.
+    #[error(
+        "too many requests wait for live pointers to move; ask again later, or without waiting"
+    )]
+    Busy,
     /// The record names what the hub does not have.
     #[error("{subject} names what this hub does not have: {lacking}; upload it first")]
     Incomplete {
@@ -257,6 +262,7 @@ impl HubError {
             | Self::NarInfo(_) => StatusCode::BAD_REQUEST,
             Self::Stalled { .. } | Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::ParentIsNotHead { .. }
             | Self::PointerMoved { .. }
             | Self::RevocationsChanged { .. }
@@ -297,6 +303,7 @@ impl HubError {
             Self::PointerMoved { .. } => ErrorCode::PointerMoved,
             Self::RevocationsChanged { .. } => ErrorCode::RevocationsChanged,
             Self::Revoked { .. } => ErrorCode::Revoked,
+            Self::Busy => ErrorCode::Busy,
             Self::Conflict { .. } => ErrorCode::Conflict,
             Self::Unsigned { .. } => ErrorCode::Unsigned,
             Self::Incomplete { .. } => ErrorCode::Incomplete,

@@ -18,6 +18,7 @@ mod server;
 mod storage;
 mod time;
 mod turn;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -1,5 +1,7 @@
 //! A client of the hub's API.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use env_spec::{Digest, EnvironmentName, Reference, Signed};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -18,6 +20,9 @@ use super::{
 
 /// Answers are read up to this size: a generation of the largest closure, escaped as JSON text.
 const LARGEST_ANSWER: usize = 96 << 20;
+
+/// How long an answer may be on its way once a wait is over.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// A hub, and the token to ask it with.
 #[derive(Debug, Clone)]
@@ -175,6 +180,25 @@ impl HubClient {
         self.get(&live::path(name)).await
     }
 
+    /// Returns the live pointer, unverified, as soon as its sequence is above `after`; `None` when the wait ends without.
+    /// The HTTP client must be patient enough: what it allows an answer to stand still should be above the wait.
+    pub async fn live_after(
+        &self,
+        name: &EnvironmentName,
+        after: u64,
+        wait: Duration,
+    ) -> Result<Option<Signed>, ClientError> {
+        let wait = wait.min(live::LONGEST_WAIT);
+        let mut url = self.url(&live::path(name));
+        url.set_query(Some(&format!("after={after}&wait={}", wait.as_secs())));
+        let request = self.http.get(url).timeout(wait + GRACE);
+        let response = self.answer(install_token(request, self.token())).await?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        read_json(self.accept(response).await?).await.map(Some)
+    }
+
     /// Moves the live pointer.
     pub async fn put_live(
         &self,
@@ -300,13 +324,18 @@ impl HubClient {
 
     /// Sends, and turns every answer that is no success into an error.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| ClientError::Unreachable {
-                url: source.url().unwrap_or(&self.base).clone(),
-                source,
-            })?;
+        self.accept(self.answer(request).await?).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+            url: source.url().unwrap_or(&self.base).clone(),
+            source,
+        };
+        request.send().await.map_err(unreachable)
+    }
+
+    async fn accept(&self, response: Response) -> Result<Response, ClientError> {
         if response.status().is_success() {
             return Ok(response);
         }

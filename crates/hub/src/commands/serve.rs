@@ -44,7 +44,7 @@ pub(super) async fn run(
         data: settings.data.clone(),
         source,
     })?;
-    let app = App::open(settings.clone()).await?;
+    let app = App::open(settings.clone(), stop.clone()).await?;
     first_token(&app, &settings.data).await?;
     repair_copies(&app).await?;
     serve(&app, &settings, options.listen_file.as_deref(), stop).await?;

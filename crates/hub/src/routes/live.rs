@@ -1,11 +1,18 @@
 //! The live pointer: which generation a name means.
 
+use std::time::Duration;
+
+use api::hub::live::LONGEST_WAIT;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use env_spec::generation::LivePointer;
 use env_spec::{EnvironmentName, Signed};
+use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{LARGEST_SMALL, environment_name, read_record, require_same, require_signature};
 use crate::app::App;
@@ -15,17 +22,56 @@ use crate::error::HubError;
 use crate::owner::Owner;
 use crate::storage::layout;
 
-/// Returns the pointer.
+/// How to ask for the pointer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Question {
+    /// The highest sequence that the asker knows.
+    after: Option<u64>,
+    /// How many seconds to wait for a higher one.
+    wait: Option<u64>,
+}
+
+/// Returns the pointer; or, for who knows one already, the first one after it, as soon as there is one.
 pub(crate) async fn get(
     State(app): State<App>,
     Path((owner, name)): Path<(String, String)>,
+    question: Result<Query<Question>, QueryRejection>,
     caller: Caller,
-) -> Result<Json<Signed>, HubError> {
+) -> Result<Response, HubError> {
     let name = environment_name(&owner, &name)?;
-    caller.environment(&app, &name).await?;
-    let live = app.database.live(&name).await?;
-    live.map(Json)
-        .ok_or_else(|| caller.not_found(&format!("live generation of {name}")))
+    let Query(question) = question.map_err(|error| HubError::BadRequest(error.body_text()))?;
+    let wait = question.wait.unwrap_or(0);
+    if wait > LONGEST_WAIT.as_secs() {
+        let most = LONGEST_WAIT.as_secs();
+        let text = format!("wait is {wait} seconds; the most allowed is {most}");
+        return Err(HubError::BadRequest(text));
+    }
+    let Some(after) = question.after else {
+        if wait > 0 {
+            let text = "wait needs after: the sequence that is known already";
+            return Err(HubError::BadRequest(text.to_owned()));
+        }
+        caller.environment(&app, &name).await?;
+        let live = app.database.live(&name).await?;
+        return live
+            .map(|live| Json(live).into_response())
+            .ok_or_else(|| caller.not_found(&format!("live generation of {name}")));
+    };
+    let until = Instant::now() + Duration::from_secs(wait);
+    // It hears of moves before the hub looks, so that none is missed in between.
+    let mut waiter = app.waiting.waiter(&name);
+    loop {
+        // Meanwhile it may have become private.
+        let environment = caller.environment(&app, &name).await?;
+        if environment.sequence > after
+            && let Some(live) = app.database.live(&name).await?
+        {
+            return Ok(Json(live).into_response());
+        }
+        if wait == 0 || !waiter.wait(until).await? {
+            return Ok(StatusCode::NOT_MODIFIED.into_response());
+        }
+    }
 }
 
 /// Moves the pointer. The same move again changes nothing, so a client whose answer was lost may repeat.
@@ -81,6 +127,7 @@ pub(crate) async fn put(
     let text = serde_json::to_string(&signed).map_err(|source| HubError::BadBody { source })?;
     writing.move_pointer(&pointer, &text, &actor).await?;
     let turn = writing.commit().await?;
+    app.waiting.moved(&name);
     let (number, sequence) = (pointer.number, pointer.sequence);
     tracing::info!(environment = %name, number, sequence, actor, "live pointer moved");
     write_copy(&app, &name, &signed).await?;

@@ -12,3 +12,4 @@ mod hostile;
 mod push;
 mod real_nix;
 mod revocations;
+mod waiting;
