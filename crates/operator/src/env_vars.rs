@@ -8,3 +8,6 @@ pub(crate) const NAMESPACE: &str = "NIVAL_NAMESPACE";
 
 /// The node's name: `--node`.
 pub(crate) const NODE: &str = "NIVAL_NODE";
+
+/// The name by which a replica of the controller leads: `--identity`.
+pub(crate) const POD: &str = "NIVAL_POD";

@@ -1,9 +1,13 @@
 //! `nival-operator`: points workloads at generations, and looks after the nodes that run them.
 
+mod admission;
 mod args;
+mod certificates;
 mod commands;
 mod env_vars;
 mod error;
+mod http;
+mod leader;
 mod resolve;
 mod rollouts;
 mod settings;

@@ -2,6 +2,7 @@
 
 use api::hub::ClientError;
 use env_spec::generation::GenerationError;
+use env_spec::revocation::RevocationError;
 use env_spec::{Digest, EnvironmentName, Reference, SignedError};
 
 /// Why a reference was not resolved.
@@ -56,6 +57,8 @@ pub(crate) enum ResolveError {
     },
     #[error(transparent)]
     Generation(#[from] GenerationError),
+    #[error(transparent)]
+    Revocations(#[from] RevocationError),
     #[error(
         "{what} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
     )]
@@ -131,6 +134,7 @@ impl ResolveError {
             | Self::Signed(_)
             | Self::OtherRecord { .. }
             | Self::Generation(_)
+            | Self::Revocations(_)
             | Self::Replayed { .. }
             | Self::Twofold { .. }
             | Self::ForeignPointer { .. } => false,
@@ -146,9 +150,10 @@ impl ResolveError {
             Self::MissingSystem { .. } => "MissingSystem",
             Self::Revoked { .. } => "Revoked",
             Self::Signed(_) => "Untrusted",
-            Self::OtherRecord { .. } | Self::Generation(_) | Self::ForeignPointer { .. } => {
-                "Invalid"
-            }
+            Self::OtherRecord { .. }
+            | Self::Generation(_)
+            | Self::Revocations(_)
+            | Self::ForeignPointer { .. } => "Invalid",
             Self::Replayed { .. } | Self::Twofold { .. } => "Replayed",
             Self::Hub { .. } | Self::Silent { .. } | Self::OldRevocations { .. } => "HubDown",
             Self::Credential { .. } => "Credential",

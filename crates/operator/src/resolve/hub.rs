@@ -181,12 +181,4 @@ impl Way {
             },
         }
     }
-
-    /// Says that the hub did not answer in time.
-    pub(super) fn silent(&self, what: String) -> ResolveError {
-        ResolveError::Silent {
-            what,
-            hub: self.address.clone(),
-        }
-    }
 }

@@ -4,6 +4,7 @@ mod error;
 mod hub;
 mod pointers;
 mod records;
+mod revocations;
 mod tokens;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub(crate) use error::ResolveError;
 use hub::{Hub, Way};
 use pointers::Pointers;
 use records::{Records, Verified, believe, is_meant};
+use revocations::Revocations;
 pub(crate) use tokens::{ClusterTokens, Tokens};
 
 use crate::settings::{Config, Settings};
@@ -35,6 +37,7 @@ struct Inner {
     hub: Hub,
     pointers: Pointers,
     records: Records,
+    revocations: Revocations,
 }
 
 /// What a reference means now.
@@ -76,6 +79,7 @@ impl Resolver {
             hub: Hub::new(tokens)?,
             pointers: Pointers::default(),
             records: Records::default(),
+            revocations: Revocations::default(),
         })))
     }
 
@@ -99,6 +103,8 @@ impl Resolver {
                 None => reference.clone(),
             };
             let Verified { pin, systems } = self.verified(&settings, &way, &exact).await?;
+            let revocations = &self.0.revocations;
+            revocations.check(&settings, &way, &pin).await?;
             Ok(Resolved {
                 pin,
                 systems,

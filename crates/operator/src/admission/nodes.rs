@@ -1,0 +1,94 @@
+//! The systems of the nodes that run environments, as far as a generation must have something for each.
+
+use env_spec::System;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Node;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+use workload::names;
+use workload::template::{self, Template};
+
+/// The label by which a node says what machine it is; the kubelet writes it.
+const ARCHITECTURE: &str = "kubernetes.io/arch";
+
+/// The nodes that are ready for environments.
+#[derive(Clone)]
+pub(crate) struct Nodes(Store<PartialObjectMeta<Node>>);
+
+impl std::fmt::Debug for Nodes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Nodes")
+    }
+}
+
+impl Nodes {
+    /// Watches the nodes until told to stop.
+    pub(crate) fn watch(client: Client, stop: CancellationToken) -> Self {
+        let (store, writer) = reflector::store();
+        let nodes: Api<PartialObjectMeta<Node>> = Api::all(client);
+        let ready = format!("{}={}", names::NODE, names::NODE_READY);
+        let events = watcher(nodes, watcher::Config::default().labels(&ready));
+        let changes = events.default_backoff().reflect(writer).for_each(|event| {
+            if let Err(error) = event {
+                tracing::warn!(%error, "nodes cannot be watched; what was seen last counts");
+            }
+            std::future::ready(())
+        });
+        tokio::spawn(async move { stop.run_until_cancelled(changes).await });
+        Self(store)
+    }
+
+    /// Returns the systems that the pods of a template may meet.
+    ///
+    /// Where the template's own node selector or affinity speaks of them, it alone counts, as far as there are such
+    /// nodes.
+    pub(crate) fn systems_for(&self, template: Template<'_>) -> Vec<System> {
+        let mut there: Vec<System> = Vec::new();
+        for node in self.0.state() {
+            let labels = node.metadata.labels.as_ref();
+            let architecture = labels.and_then(|labels| labels.get(ARCHITECTURE));
+            there.extend(architecture.and_then(|name| template::system_of(name)));
+        }
+        there.sort_unstable();
+        there.dedup();
+        meet(template.systems(), there)
+    }
+}
+
+fn meet(asked: Option<Vec<System>>, there: Vec<System>) -> Vec<System> {
+    let Some(asked) = asked else {
+        return there;
+    };
+    let both: Vec<System> = asked
+        .iter()
+        .filter(|system| there.contains(system))
+        .cloned()
+        .collect();
+    if both.is_empty() { asked } else { both }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_template_says_counts_before_what_nodes_there_are() {
+        let systems = |names: &[&str]| -> Vec<System> {
+            names
+                .iter()
+                .map(|name| format!("{name}-linux").parse().unwrap())
+                .collect()
+        };
+        let (arm, intel) = (systems(&["aarch64"]), systems(&["x86_64"]));
+        let both = systems(&["x86_64", "aarch64"]);
+        assert_eq!(meet(None, both.clone()), both);
+        assert_eq!(meet(None, Vec::new()), []);
+        assert_eq!(meet(Some(both.clone()), intel.clone()), intel);
+        assert_eq!(meet(Some(arm.clone()), intel), arm, "nodes may come later");
+        assert_eq!(meet(Some(arm.clone()), both), arm);
+        assert_eq!(meet(Some(Vec::new()), arm), []);
+    }
+}
