@@ -5,6 +5,7 @@ mod args;
 mod certificates;
 mod commands;
 mod env_vars;
+mod environments;
 mod error;
 mod http;
 mod leader;

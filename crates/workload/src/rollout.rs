@@ -75,6 +75,9 @@ pub struct Memory {
     /// Since when the clock stands, because somebody paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
+    /// Whether the new generations are what it was rolled back or held for, and not a person's wish.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
     /// Why it was rolled back or is held.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -180,6 +183,7 @@ mod tests {
             ended_at: None,
             progress: None,
             paused_at: None,
+            failed: false,
             reason: String::new(),
         }
     }

@@ -211,6 +211,7 @@ mod tests {
                 ended_at: None,
                 progress: None,
                 paused_at: None,
+                failed: false,
                 reason: String::new(),
             },
             pins: to.map(wanted),

@@ -212,6 +212,14 @@ fn selector(object: &Value) -> Option<String> {
 }
 
 impl Workload {
+    /// Tells whether this is the same workload at a later time than the other.
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
+        let number = |one: &Self| one.resource_version.parse::<u64>().ok();
+        let newer =
+            matches!((number(self), number(other)), (Some(own), Some(other)) if own > other);
+        newer && self.uid == other.uid
+    }
+
     /// Returns the environments that it runs in, each once.
     pub(crate) fn environments(&self) -> Vec<EnvironmentName> {
         let mut all: Vec<_> = self

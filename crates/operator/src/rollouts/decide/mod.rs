@@ -395,6 +395,7 @@ fn give_up(situation: &Situation<'_>, target: &Target<'_>, memory: &Memory) -> D
                 phase,
                 progress: None,
                 ended_at: Some(situation.now),
+                failed: true,
                 ..next(situation, memory)
             },
             pins: back,
@@ -478,6 +479,7 @@ pub(crate) fn refused(situation: &Situation<'_>, message: &str) -> Decision {
         write: Some(Write {
             memory: Memory {
                 reason: Memory::reason_of(message),
+                failed: true,
                 ..target.memory(situation, Phase::Held)
             },
             pins: None,

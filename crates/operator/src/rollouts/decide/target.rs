@@ -152,6 +152,7 @@ impl<'a> Target<'a> {
             },
             progress: None,
             paused_at: None,
+            failed: false,
             reason: String::new(),
         }
     }
