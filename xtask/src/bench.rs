@@ -16,7 +16,7 @@ const END: &str = "<!-- written by `cargo xtask bench`: end -->";
 
 /// Runs all benchmarks.
 pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
-    setup::run()?;
+    setup::run_with_rival()?;
     build::programs(root)?;
     let stack = Stack::start()?;
     stack.make_key()?;

@@ -1,4 +1,4 @@
-//! Builds the four programs as they ship: one static binary each, so that they run on any node.
+//! Builds the programs as they ship: one static binary each, so that they run on any node.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Packages in the order they are built. The shim goes alone: built beside the others it would take over the
 /// features that they switch on in the crates they share, and grow.
-const BUILDS: &[&[&str]] = &[&["shim"], &["agent", "cli", "hub"]];
+const BUILDS: &[&[&str]] = &[&["shim"], &["agent", "cli", "hub", "operator"]];
 
 /// The programs' names.
 pub(crate) const PROGRAMS: &[&str] = &[
@@ -19,6 +19,7 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "nival",
     "nival-agent",
     "nival-hub",
+    "nival-operator",
 ];
 
 /// Builds all programs and returns the folder that they are in.
@@ -31,7 +32,7 @@ pub(crate) fn programs(root: &Path) -> Result<PathBuf> {
         packages.iter().for_each(|package| {
             command.args(["--package", package]);
         });
-        command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        command.env("RUSTFLAGS", flags(root));
         // The programs have their own folder, so that checks and tests built with other flags do not undo it.
         command.env("CARGO_TARGET_DIR", root.join("target/static"));
         let status = command.status().context("starting cargo")?;
@@ -45,4 +46,18 @@ pub(crate) fn programs(root: &Path) -> Result<PathBuf> {
         fs::metadata(&path).context("a program is missing after the build")?;
     }
     Ok(built)
+}
+
+/// Returns the compiler's flags. A program names the sources it was made from, in what it says when it panics: with their
+/// folders named alike everywhere, every clone on every machine makes the same bytes.
+fn flags(root: &Path) -> String {
+    let mut flags = format!(
+        "-C target-feature=+crt-static --remap-path-prefix={}=/nival",
+        root.display()
+    );
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    if let Some(cargo) = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home) {
+        flags.push_str(&format!(" --remap-path-prefix={}=/cargo", cargo.display()));
+    }
+    flags
 }

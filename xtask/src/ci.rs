@@ -29,8 +29,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             ],
         )
     })?;
-    step("gen --check", || generate::check(root))?;
     step("setup", setup::run)?;
+    step("gen --check", || generate::check(root))?;
     let mut programs = None;
     step("programs", || {
         programs = Some(build::programs(root)?);

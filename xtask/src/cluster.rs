@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::{build, say, setup};
+use crate::{build, images, say, setup};
 use state::State;
 
 /// What is done with clusters, and with which.
@@ -29,14 +29,7 @@ pub(crate) struct ClusterArgs {
 #[derive(Subcommand)]
 enum ClusterTask {
     /// Start a cluster with Nival on its nodes, a hub and a laptop beside it, and leave it running
-    Up {
-        /// How many nodes it has
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
-        nodes: u8,
-        /// The runtime of pods that name no class
-        #[arg(long, default_value = "runc", value_parser = ["runc", "nival"])]
-        default_runtime: String,
-    },
+    Up(Plan),
     /// Stop the running cluster and remove everything of it
     Down,
     /// Run a command in the running cluster's network, with `kubectl` ready to use
@@ -76,12 +69,21 @@ enum ClusterTask {
     },
     /// Hold a cluster until it is told to end (what `up` leaves running)
     #[command(hide = true)]
-    Hold {
-        #[arg(long)]
-        nodes: u8,
-        #[arg(long)]
-        default_runtime: String,
-    },
+    Hold(Plan),
+}
+
+/// What a cluster that is left running is like.
+#[derive(Args)]
+struct Plan {
+    /// How many nodes it has
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
+    /// The runtime of pods that name no class
+    #[arg(long, default_value = "runc", value_parser = ["runc", "nival"])]
+    default_runtime: String,
+    /// Install Nival as users do: by its chart, on nodes that have nothing of it
+    #[arg(long)]
+    installed: bool,
 }
 
 /// Does one of them.
@@ -93,10 +95,7 @@ pub(crate) fn run(root: &Path, arguments: ClusterArgs) -> Result<()> {
         .folder
         .unwrap_or_else(|| root.join("target/cluster"));
     match arguments.task {
-        ClusterTask::Up {
-            nodes,
-            default_runtime,
-        } => up(root, &folder, nodes, &default_runtime),
+        ClusterTask::Up(plan) => up(root, &folder, &plan),
         ClusterTask::Down => down(&folder),
         ClusterTask::Run { on, command } => run_in(&folder, on.as_deref(), &command),
         ClusterTask::Test { report, keep, only } => test_on_its_own(
@@ -121,10 +120,7 @@ pub(crate) fn run(root: &Path, arguments: ClusterArgs) -> Result<()> {
                 keep: keep.then_some(folder),
             },
         ),
-        ClusterTask::Hold {
-            nodes,
-            default_runtime,
-        } => keeper::hold(&folder, nodes, &default_runtime),
+        ClusterTask::Hold(plan) => keeper::hold(&folder, &plan),
     }
 }
 
@@ -138,7 +134,7 @@ fn test_on_its_own(root: &Path, wish: &test::Wish) -> Result<()> {
     test::run(wish)
 }
 
-fn up(root: &Path, folder: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
+fn up(root: &Path, folder: &Path, plan: &Plan) -> Result<()> {
     if let Some(state) = State::of_running(folder)? {
         bail!(
             "a cluster with {} is running already: `cargo xtask cluster down` stops it",
@@ -147,7 +143,7 @@ fn up(root: &Path, folder: &Path, nodes: u8, default_runtime: &str) -> Result<()
     }
     prepare(root)?;
     let begun = Instant::now();
-    let state = keeper::start(folder, nodes, default_runtime)?;
+    let state = keeper::start(folder, plan)?;
     say(&format!(
         "a cluster with {} is up ({:.1} s)\n  \
          cargo xtask cluster run -- kubectl get nodes\n  \
@@ -169,7 +165,8 @@ fn count(nodes: u8) -> String {
 /// Brings what a cluster is made of, and clears away what a killed one left.
 fn prepare(root: &Path) -> Result<()> {
     setup::run()?;
-    build::programs(root)?;
+    let programs = build::programs(root)?;
+    images::write(&programs, &testkit::programs::images())?;
     testkit::sweep();
     Ok(())
 }

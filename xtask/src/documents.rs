@@ -1,22 +1,15 @@
-//! What the documents say of the code and of each other: quoted messages, names of metrics and links.
+//! What the documents say of the code and of each other: quoted messages, names, commands and links.
+
+mod names;
 
 use std::path::Path;
 
 use anyhow::Result;
 use fs_err as fs;
+use names::Names;
 
 /// The heading of a column whose code spans are messages of Nival, word for word; `…` stands for what varies.
 const QUOTES: &str = "Nival says";
-
-/// What begins the names of metrics, and where each is registered without it.
-const METRICS: &[(&str, &str)] = &[
-    ("nival_agent_", "crates/agent/src/"),
-    ("nival_hub_", "crates/hub/src/"),
-    ("nival_operator_", "crates/operator/src/"),
-];
-
-/// What Prometheus' text format appends to a registered name.
-const SUFFIXES: &[&str] = &["_total", "_bucket", "_sum", "_count", "_seconds", "_bytes"];
 
 /// How far apart in a source the parts of one message may be.
 const MESSAGE: usize = 400;
@@ -30,6 +23,7 @@ pub(crate) fn faults(root: &Path, files: &[String]) -> Result<Vec<String>> {
             text: plain(&fs::read_to_string(root.join(file))?),
         });
     }
+    let names = Names::of(root, &sources)?;
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| file.ends_with(".md")) {
         let text = fs::read_to_string(root.join(file))?;
@@ -46,11 +40,7 @@ pub(crate) fn faults(root: &Path, files: &[String]) -> Result<Vec<String>> {
                 faults.push(format!("{file}: nothing in the sources says {quote:?}"));
             }
         }
-        for name in metrics(&text) {
-            if !is_registered(&sources, name) {
-                faults.push(format!("{file}: no metric has the name {name}"));
-            }
-        }
+        faults.extend(names.faults(file, &text));
     }
     Ok(faults)
 }
@@ -140,35 +130,6 @@ fn links(text: &str) -> Vec<&str> {
     links
 }
 
-fn metrics(text: &str) -> Vec<&str> {
-    let named =
-        |character: char| character.is_ascii_lowercase() || "_0123456789".contains(character);
-    text.split(|character| !named(character))
-        .filter(|word| METRICS.iter().any(|(prefix, _)| word.starts_with(prefix)))
-        .collect()
-}
-
-fn is_registered(sources: &[Source], name: &str) -> bool {
-    METRICS.iter().any(|(prefix, folder)| {
-        let Some(mut rest) = name.strip_prefix(prefix) else {
-            return false;
-        };
-        loop {
-            let literal = format!("\"{rest}\"");
-            let mut files = sources
-                .iter()
-                .filter(|source| source.file.starts_with(folder));
-            if files.any(|source| source.text.contains(&literal)) {
-                return true;
-            }
-            let Some(shorter) = SUFFIXES.iter().find_map(|suffix| rest.strip_suffix(suffix)) else {
-                return false;
-            };
-            rest = shorter;
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,24 +162,5 @@ mod tests {
     fn links_to_files_are_found_outside_of_code() {
         let text = "[a](b.md#c) [d](https://e/) [f](#g)\n```\n[h](i.md)\n```\n[j](k.md)";
         assert_eq!(links(text), ["b.md", "k.md"]);
-    }
-
-    #[test]
-    fn a_metric_is_known_by_its_registered_name() {
-        let sources = [Source {
-            file: "crates/agent/src/metrics.rs".to_owned(),
-            text: "register(\"requests\", register_with_unit(\"prepare\",".to_owned(),
-        }];
-        assert_eq!(
-            metrics("sum(rate(nival_agent_requests_total[5m]))"),
-            ["nival_agent_requests_total"]
-        );
-        assert!(is_registered(&sources, "nival_agent_requests_total"));
-        assert!(is_registered(
-            &sources,
-            "nival_agent_prepare_seconds_bucket"
-        ));
-        assert!(!is_registered(&sources, "nival_agent_wishes_total"));
-        assert!(!is_registered(&sources, "nival_hub_requests_total"));
     }
 }

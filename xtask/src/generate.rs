@@ -1,4 +1,6 @@
-//! Writes the parts of the documentation that are made from the code: the diagram of crates and the command reference.
+//! Writes what is made from the code: the diagram of crates, the command reference, and what is made of the chart.
+
+mod chart;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ const REFERENCES: &[&str] = &["nival", "nival-hub", "nival-agent"];
 /// Writes everything anew.
 pub(crate) fn write(root: &Path) -> Result<()> {
     for (path, text) in documents(root)? {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
         host::fs::write_atomic(&path, text.as_bytes())?;
     }
     Ok(())
@@ -61,6 +64,7 @@ fn documents(root: &Path) -> Result<Vec<(PathBuf, String)>> {
         )?;
         documents.push((root.join(format!("docs/reference/{program}.md")), page));
     }
+    documents.extend(chart::documents(root, &programs)?);
     Ok(documents)
 }
 

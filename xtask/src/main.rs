@@ -10,10 +10,12 @@ mod cluster;
 mod demo;
 mod documents;
 mod generate;
+mod images;
 mod layers;
 mod measure;
 mod metadata;
 mod namespace;
+mod oci;
 mod setup;
 mod soak;
 mod tidy;
@@ -43,8 +45,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Build the four programs as they ship: static and optimised
+    /// Build the programs as they ship: static and optimised
     Build,
+    /// Build the images of agent, operator and hub as OCI archives, the same bytes every time
+    Images {
+        /// Where the archives are written
+        #[arg(long, value_name = "FOLDER", default_value = "target/images")]
+        out: PathBuf,
+    },
     /// Set up, then tell the whole story by the real programs
     Demo {
         /// Write the story as JSON too
@@ -59,7 +67,7 @@ enum Task {
     Layers,
     /// Check licences, opening sentences and other house rules
     Tidy,
-    /// Write what is made from code: command reference, diagram
+    /// Write what is made from code: command reference, diagram, definitions of resources, plain manifests
     Gen {
         /// Only compare
         #[arg(long)]
@@ -102,6 +110,7 @@ fn run(task: Task) -> Result<()> {
         Task::Laptop { command } => namespace::run_with_nix(&command),
         Task::Node { command } => namespace::run_without_nix(&command),
         Task::Build => build::programs(root).map(|folder| say(&folder.display().to_string())),
+        Task::Images { out } => images::build(root, &out),
         Task::Demo { report } => demo::run(root, report.as_ref()),
         Task::Test | Task::Ci => ci::run(root),
         Task::Layers => layers::check(root),

@@ -8,9 +8,9 @@ mod guest;
 mod images;
 mod kubernetes;
 mod nix;
-mod oci;
 mod packages;
 mod prefix;
+mod rival;
 mod step;
 mod tools;
 
@@ -71,6 +71,16 @@ pub(crate) fn run_with_conformance() -> Result<()> {
     let _lock = lock(&setup)?;
     let steps = Steps::open(&setup)?;
     conformance::bring(&steps, &Tools::bring(&steps)?)?;
+    step::remove(&steps.scratch())
+}
+
+/// Brings what only benchmarks need, after everything else.
+pub(crate) fn run_with_rival() -> Result<()> {
+    run()?;
+    let setup = testkit::setup::dir();
+    let _lock = lock(&setup)?;
+    let steps = Steps::open(&setup)?;
+    rival::bring(&steps, &Tools::bring(&steps)?)?;
     step::remove(&steps.scratch())
 }
 

@@ -9,6 +9,8 @@ use api::hub::ClientError;
 use api::hub::error::ErrorCode;
 use host::process::ProcessError;
 
+use crate::k8s::ClusterError;
+
 /// Whose matter a failure is. It decides the exit code; a bug is a panic, which ends with 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
@@ -163,6 +165,9 @@ fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
         return Some(
             "resolving packages needs Nix: install it, or name the program with --nix, NIVAL_NIX or `nix` in config.toml",
         );
+    }
+    if let Some(error) = chain(error).find_map(|one| one.downcast_ref::<ClusterError>()) {
+        return error.advice();
     }
     let error = chain(error).find_map(|one| one.downcast_ref::<ClientError>())?;
     match error {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{controller, install, node, uninstall};
+use crate::commands::{controller, install, node, on_host, uninstall};
 use crate::env_vars;
 
 /// Nival's half of a cluster: pins and rolls out generations, and looks after the nodes that run them.
@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Uninstall(uninstall::Uninstall),
     /// Prints the definitions of Nival's resources
     Crds,
+    /// Becomes a program of a machine, for `install`
+    #[command(hide = true)]
+    OnHost(on_host::OnHost),
 }
 
 #[cfg(test)]

@@ -18,8 +18,6 @@ const REVOCATIONS_EVERY: Duration = Duration::from_secs(60);
 /// What was decided.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The file that a person would edit.
-    pub(crate) file: PathBuf,
     pub(crate) hub: String,
     pub(crate) trusted: TrustedKeys,
     pub(crate) policy: Policy,
@@ -55,7 +53,6 @@ impl Settings {
             .map_err(|error: toml::de::Error| wrong(error.to_string().trim().to_owned()))?;
         let every = file.revocations.every_seconds.map(Duration::from_secs);
         Ok(Self {
-            file: path.to_owned(),
             trusted: file.trusted().map_err(wrong)?,
             policy: file.policy().map_err(wrong)?,
             credentials: file.credentials().map_err(wrong)?,

@@ -71,6 +71,20 @@ pub struct Containerd {
     pub line: Line,
     /// Its handlers beside `runc`.
     pub handlers: Vec<Handler>,
+    /// Further files that it reads, as patterns.
+    pub imports: Vec<&'static str>,
+}
+
+impl Containerd {
+    /// Returns a containerd as a provider sets it up, without anything of Nival, and with a folder for drop-ins.
+    #[must_use]
+    pub fn plain(line: Line) -> Self {
+        Self {
+            line,
+            handlers: Vec::new(),
+            imports: vec!["/etc/containerd/conf.d/*.toml"],
+        }
+    }
 }
 
 impl Default for Containerd {
@@ -78,6 +92,7 @@ impl Default for Containerd {
         Self {
             line: Line::default(),
             handlers: vec![Handler::new("nival", Registration::default())],
+            imports: Vec::new(),
         }
     }
 }
@@ -148,6 +163,11 @@ impl Containerd {
             sandbox,
             cni,
         } = self.line.places();
+        let imports = if self.imports.is_empty() {
+            String::new()
+        } else {
+            format!("imports = {:?}\n", self.imports)
+        };
         let shim = programs.join("containerd-shim-runc-v2");
         let snapshotter = match self.line {
             Line::V1_7 => String::new(),
@@ -163,7 +183,7 @@ impl Containerd {
         }
         let mut text = format!(
             r#"version = {version}
-[{images}]
+{imports}[{images}]
 {common}[{images}.registry]
 config_path = "/etc/containerd/certs.d"
 [{runtime}.cni]
@@ -229,6 +249,7 @@ mod tests {
             handlers: vec![
                 Handler::new("nival", Registration::OwnType).option("BinaryName = \"crun\""),
             ],
+            imports: vec!["/etc/more/*.toml"],
         };
         let old = containerd(Line::V1_7).configuration(Path::new("/p"), "runc");
         assert!(old.starts_with("version = 2\n"), "{old}");
@@ -238,6 +259,7 @@ mod tests {
         for text in [old, new] {
             assert!(text.contains("runtime_path = \"/p/containerd-shim-runc-v2\""));
             assert!(text.ends_with("runtimes.nival.options]\nBinaryName = \"crun\"\n"));
+            assert!(text.contains("\nimports = [\"/etc/more/*.toml\"]\n["));
         }
     }
 }

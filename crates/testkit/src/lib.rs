@@ -11,6 +11,7 @@ mod network;
 pub mod nix;
 mod node;
 pub mod programs;
+mod services;
 pub mod setup;
 mod stack;
 mod sweep;
@@ -21,7 +22,7 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-pub use cluster::{Cluster, ClusterNode, ClusterOptions};
+pub use cluster::{Cluster, ClusterNode, ClusterOptions, Installation};
 pub use containerd::{Containerd, Handler, Line, Registration};
 pub use cri::{BUSYBOX, PLACEHOLDER, Pod, PodSpec};
 pub use hub::{HUB_ADDRESS, Hub};

@@ -9,7 +9,7 @@ use fs_err as fs;
 use crate::holder::{Holder, children_of, hold};
 use crate::network::Network;
 use crate::sweep::Owner;
-use crate::{Failure, Registry, programs, run, setup};
+use crate::{Failure, Registry, programs, run, services, setup};
 
 /// Where worlds have their folders: it is not emptied at a restart, and not kept in memory.
 pub(crate) const WORLDS: &str = "/var/tmp";
@@ -26,6 +26,9 @@ pub enum Kind {
     Laptop,
     /// A cluster's node: containerd and runc, and neither a `/nix` nor a `nix` program.
     Node,
+    /// The same as its provider delivers it: without anything of Nival, and with a stand-in for systemd that restarts
+    /// its containerd.
+    PlainNode,
     /// A plain machine, for the hub.
     Server,
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Kind {
         formatter.write_str(match self {
             Self::Laptop => "laptop",
             Self::Node => "node",
+            Self::PlainNode => "plain-node",
             Self::Server => "server",
         })
     }
@@ -138,7 +142,8 @@ impl World {
             .arg(kind.to_string())
             .arg(&folder)
             .arg(setup::dir())
-            .arg(programs::dir());
+            .arg(programs::dir())
+            .arg(services::STAND_IN);
         let holder = hold(&command)?;
         Ok(Machine {
             kind,
@@ -203,6 +208,7 @@ impl Machine {
         let path = match self.kind {
             Kind::Laptop => format!("/opt/nival:{}:{system}", setup::dir().join("bin").display()),
             Kind::Node => format!("/opt/nival:/opt/node/bin:{system}:{cluster}"),
+            Kind::PlainNode => format!("/opt/node/bin:{system}:{cluster}"),
             Kind::Server => format!("/opt/nival:{system}:{cluster}"),
         };
         let mut variables = vec![

@@ -1,7 +1,8 @@
 # Builds the root of a test machine inside fresh mount and process namespaces, then waits to be killed.
-# $1: kind (laptop, node or server); $2: the machine's folder; $3: the set-up folder; $4: the programs' folder
+# $1: kind (laptop, node, plain-node or server); $2: the machine's folder; $3: the set-up folder; $4: the programs' folder;
+# $5: the text of a plain node's `systemctl`
 set -eu
-kind=$1 base=$2 setup=$3 programs=$4
+kind=$1 base=$2 setup=$3 programs=$4 systemctl=$5
 root=$base/root
 mkdir -p "$root" "$base/var" "$base/home"
 mount -t tmpfs -o mode=0755 tmpfs "$root"
@@ -30,9 +31,11 @@ mount --bind "$base/var" var/lib
 mount --bind "$base/home" root
 mkdir -p "./$base/shared" "$base/shared"
 mount --bind "$base/shared" "./$base/shared"
-mkdir -p opt/nival
-# Tests of one crate bring their own build of its program, and need no static ones.
-if [ -d "$programs" ]; then lend "$programs" /opt/nival; fi
+if [ "$kind" != plain-node ]; then
+  mkdir -p opt/nival
+  # Tests of one crate bring their own build of its program, and need no static ones.
+  if [ -d "$programs" ]; then lend "$programs" /opt/nival; fi
+fi
 # Kubernetes, and what wires its network, where set-up has come to that.
 if [ "$kind" != laptop ]; then
   if [ -d "$setup/kubernetes" ]; then lend "$setup/kubernetes" /opt/kubernetes; fi
@@ -40,12 +43,18 @@ if [ "$kind" != laptop ]; then
   if [ -d "$setup/network" ]; then lend "$setup/network" "$setup/network"; fi
 fi
 case $kind in
-  node)
+  node | plain-node)
     # No Nix: neither its store nor a program of it can be reached from here.
     lend "$setup/node" /opt/node
     lend "$setup/cni/bin" /opt/cni/bin
     # As on a machine with systemd: volumes and their mounts reach containers that ask for them.
     mkdir -p var/lib/kubelet
+    if [ "$kind" = plain-node ]; then
+      # In front of the host's own `systemctl`, which has no systemd to speak to here.
+      mount -t tmpfs -o mode=0755 tmpfs usr/local/sbin
+      printf '%s' "$systemctl" >usr/local/sbin/systemctl
+      chmod 0755 usr/local/sbin/systemctl
+    fi
     ;;
   laptop)
     mkdir -p nix "./$setup"
@@ -61,7 +70,7 @@ pivot_root . .old
 umount -l /.old
 rmdir /.old
 cd /
-if [ "$kind" = node ]; then mount --make-rshared /; fi
+case $kind in node | plain-node) mount --make-rshared / ;; esac
 echo ready
 # The machine's first process gets every orphan. Where it ignores their end, none stays as a zombie.
 exec env --ignore-signal=CHLD sleep infinity

@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde_json::json;
 
 use crate::containerd::lend;
-use crate::{Containerd, Failure, Kind, Machine, Service, World, poll, setup};
+use crate::{Containerd, Failure, Kind, Machine, Service, World, poll, services, setup};
 
 /// How the node is set up.
 #[derive(Debug, Clone)]
@@ -77,7 +77,9 @@ impl Node {
             containerd: Mutex::default(),
             agent: Mutex::default(),
         };
-        node.write("/etc/nival/agent.toml", &options.agent_configuration)?;
+        if !node.is_plain() {
+            node.write("/etc/nival/agent.toml", &options.agent_configuration)?;
+        }
         let configuration = options
             .containerd
             .configuration(&node.programs, options.default_runtime);
@@ -95,9 +97,22 @@ impl Node {
             node.write("/etc/containerd/certs.d/_default/hosts.toml", &hosts)?;
         }
         node.start_containerd()?;
-        node.import_images(&setup::images())?;
-        node.start_agent()?;
+        if node.is_plain() {
+            // The placeholder comes with Nival.
+            for name in ["pause", "busybox"] {
+                node.import_image(&setup::images().join(format!("{name}.tar")))?;
+            }
+            node.pin_images()?;
+        } else {
+            node.import_images(&setup::images())?;
+            node.start_agent()?;
+        }
         Ok(node)
+    }
+
+    /// Tells whether nothing of Nival was put on it.
+    fn is_plain(&self) -> bool {
+        self.machine.kind() == Kind::PlainNode
     }
 
     /// Returns the machine.
@@ -179,11 +194,17 @@ impl Node {
     /// Fails when it ends or does not answer.
     pub fn start_containerd(&self) -> Result<(), Failure> {
         let program = self.programs.join("containerd").display().to_string();
-        let mut containerd = self.machine.service("containerd", &program, &[])?;
         let question = format!(
             "crictl info >/dev/null && {} version >/dev/null",
             self.ctr()
         );
+        let mut containerd = if self.is_plain() {
+            let script = services::SUPERVISOR;
+            let words = ["-c", script, "supervisor", &program, "sh", "-c", &question];
+            self.machine.service("containerd", "sh", &words)?
+        } else {
+            self.machine.service("containerd", &program, &[])?
+        };
         poll("containerd to be ready", || {
             containerd.check_alive()?;
             Ok(self.machine.shell(&question).ok())
@@ -212,16 +233,30 @@ impl Node {
     /// # Errors
     /// Fails when containerd does not take one.
     pub fn import_images(&self, folder: &Path) -> Result<(), Failure> {
-        // The machine sees the host's file through its shared folder alone.
         for entry in fs::read_dir(folder)? {
-            let archive = entry?.path();
-            let staged = self.machine.shared().join("image.tar");
-            fs::copy(&archive, &staged)?;
-            let (ctr, staged_at) = (self.ctr(), staged.display());
-            self.machine
-                .shell(&format!("{ctr} images import '{staged_at}' >/dev/null"))?;
-            fs::remove_file(&staged)?;
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "tar") {
+                self.import_image(&path)?;
+            }
         }
+        self.pin_images()
+    }
+
+    /// Imports one archive of the host.
+    ///
+    /// # Errors
+    /// Fails when containerd does not take it.
+    pub fn import_image(&self, archive: &Path) -> Result<(), Failure> {
+        // The machine sees the host's file through its shared folder alone.
+        let staged = self.machine.shared().join("image.tar");
+        fs::copy(archive, &staged)?;
+        let (ctr, staged_at) = (self.ctr(), staged.display());
+        self.machine
+            .shell(&format!("{ctr} images import '{staged_at}' >/dev/null"))?;
+        Ok(fs::remove_file(&staged)?)
+    }
+
+    fn pin_images(&self) -> Result<(), Failure> {
         // A step of its own, because the import of 1.7 gives no label.
         let pin = format!(
             "for image in $({ctr} images ls -q); do {ctr} images label \"$image\" {PINNED} >/dev/null; done",

@@ -2,13 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-/// Returns the folder with `nival`, `nival-hub`, `nival-agent` and `containerd-shim-nival-v2`.
+/// Returns the folder with `nival`, `nival-hub`, `nival-agent`, `nival-operator` and `containerd-shim-nival-v2`.
 #[must_use]
 pub fn dir() -> PathBuf {
     match std::env::var_os("NIVAL_PROGRAMS") {
         Some(folder) => folder.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../target/static/x86_64-unknown-linux-gnu/release"),
+    }
+}
+
+/// Returns the folder with the images that `cargo xtask images` made of them.
+#[must_use]
+pub fn images() -> PathBuf {
+    match std::env::var_os("NIVAL_IMAGES") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images"),
     }
 }
 
@@ -19,6 +28,7 @@ pub fn are_built() -> bool {
         "nival",
         "nival-hub",
         "nival-agent",
+        "nival-operator",
         "containerd-shim-nival-v2",
     ]
     .iter()

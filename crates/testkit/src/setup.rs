@@ -26,6 +26,7 @@ pub fn is_done() -> bool {
         && dir().join("containerd/2.3").is_dir()
         && crun().is_dir()
         && guest().is_dir()
+        && helm().is_file()
 }
 
 /// Returns the signed binary cache of the test packages (zstd).
@@ -87,6 +88,12 @@ pub fn nix_root() -> PathBuf {
 #[must_use]
 pub fn node_bin() -> PathBuf {
     dir().join("node/bin")
+}
+
+/// Returns `helm`, which installs the chart.
+#[must_use]
+pub fn helm() -> PathBuf {
+    dir().join("helm/bin/helm")
 }
 
 /// Returns the folder with crun (`bin/crun`) and the libraries that it brings.

@@ -1,11 +1,11 @@
 //! All of Nival in one world: a hub, a laptop that may publish to it, and nodes that trust the laptop's key.
 
 use fs_err as fs;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    Cluster, ClusterOptions, Containerd, Failure, HUB_ADDRESS, Hub, Kind, Machine, Node,
-    NodeOptions, Registry, World, setup,
+    Cluster, ClusterOptions, Containerd, Failure, HUB_ADDRESS, Hub, Installation, Kind, Machine,
+    Node, NodeOptions, Registry, World, setup,
 };
 
 /// The owner that the laptop publishes as.
@@ -110,15 +110,15 @@ impl Stack {
         Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
     }
 
-    /// Publishes an environment whose manifest is this text, for everybody.
+    /// Publishes an environment whose manifest is this text; `more` are further words for `nival push`.
     ///
     /// # Errors
     /// Fails when any of the commands does.
-    pub fn publish_manifest(&self, name: &str, manifest: &str) -> Result<(), Failure> {
+    pub fn publish_manifest(&self, name: &str, manifest: &str, more: &str) -> Result<(), Failure> {
         let staged = self.laptop.stage("manifest.toml", manifest)?;
         let script = format!(
             "mkdir -p ~/{name} && cd ~/{name} && nival init >&2 && cp {staged} .nival/manifest.toml && \
-             nival lock >&2 && nival push {OWNER}/{name} --public >&2"
+             nival lock >&2 && nival push {OWNER}/{name} {more} >&2"
         );
         self.laptop.shell(&script).map(drop)
     }
@@ -167,6 +167,39 @@ impl Stack {
         Cluster::start(&self.world, &options)
     }
 
+    /// Starts a cluster of plain nodes in the stack's world and installs Nival in it by its chart, with the stack's hub and
+    /// the laptop's key, and with further values. The stack must be one of [`Stack::start_for_cluster`].
+    ///
+    /// # Errors
+    /// Fails with what did not start or come up.
+    pub fn installed_cluster(
+        &self,
+        mut options: ClusterOptions,
+        values: &Value,
+    ) -> Result<Cluster, Failure> {
+        options.plain = true;
+        options.registry = Some(self.registry.address().port());
+        let cluster = Cluster::start(&self.world, &options)?;
+        cluster.install(&self.installation(values)?)?;
+        Ok(cluster)
+    }
+
+    /// Returns what is installed in such a cluster, for an upgrade to start from.
+    ///
+    /// # Errors
+    /// Fails where the laptop has no key.
+    pub fn installation(&self, values: &Value) -> Result<Installation, Failure> {
+        let mut all = json!({
+            "hub": {"enabled": false, "url": format!("http://{}:{HUB_PORT}", crate::cluster::ADDRESS)},
+            "config": {"trust": {OWNER: [self.public_key()?]}},
+        });
+        merge(&mut all, values);
+        Ok(Installation {
+            values: all,
+            ..Installation::default()
+        })
+    }
+
     fn agent_configuration(&self, hub: &str, more: &str) -> Result<String, Failure> {
         let key = self.public_key()?;
         Ok(format!(
@@ -183,6 +216,18 @@ impl Stack {
             .laptop
             .shell(&format!("nival show {reference} --json"))?;
         Ok(serde_json::from_str(&text).map_err(std::io::Error::from)?)
+    }
+}
+
+/// Puts one table's entries over another's, as Helm does with values.
+fn merge(below: &mut Value, above: &Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                merge(below.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above.clone(),
     }
 }
 

@@ -117,7 +117,9 @@ fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
     let manifest = format!(
         "version = 1\n[install]\njq.store-path = \"{package}\"\n[options]\nsystems = [\"aarch64-linux\"]\n"
     );
-    stage.stack.publish_manifest("elsewhere", &manifest)?;
+    stage
+        .stack
+        .publish_manifest("elsewhere", &manifest, "--public")?;
     stage.cluster.apply(&pod(
         "elsewhere",
         &format!("nival.dev/environment: {OWNER}/elsewhere"),

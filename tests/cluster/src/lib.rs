@@ -1,9 +1,10 @@
-//! What a platform team sees of Nival: stories on a real Kubernetes, each with a name, all on one cluster.
+//! What a platform team sees of Nival: stories on a real Kubernetes, each with a name.
 
 mod containers;
 mod faults;
 mod fetching;
 mod hostile;
+mod installed;
 mod pods;
 mod restrictions;
 mod stage;
@@ -22,10 +23,21 @@ pub struct Story {
     pub tell: fn(&mut Stage) -> Result<(), Failure>,
 }
 
-/// Everything that is told, in this order. A story leaves the cluster as it was.
+/// A cluster with the stories that are told on it, in this order. A story leaves the cluster as it was.
+#[derive(Debug)]
+pub struct Act {
+    /// What the cluster is like.
+    pub name: &'static str,
+    /// Starts it.
+    pub begin: fn() -> Result<Stage, Failure>,
+    /// What is told on it.
+    pub stories: Vec<Story>,
+}
+
+/// Everything that is told.
 #[must_use]
-pub fn stories() -> Vec<Story> {
-    [
+pub fn acts() -> Vec<Act> {
+    let by_hand = [
         pods::STORIES,
         updates::STORIES,
         containers::STORIES,
@@ -33,8 +45,19 @@ pub fn stories() -> Vec<Story> {
         hostile::STORIES,
         faults::STORIES,
         fetching::STORIES,
+    ];
+    vec![
+        Act {
+            name: "a cluster whose nodes were made by hand",
+            begin: Stage::new,
+            stories: by_hand.concat(),
+        },
+        Act {
+            name: "a cluster that the chart was installed in",
+            begin: Stage::installed,
+            stories: installed::STORIES.concat(),
+        },
     ]
-    .concat()
 }
 
 /// Fails unless something holds, with the words that tell what was seen.

@@ -1,4 +1,4 @@
-//! The cluster that all stories are told on, with a hub and a laptop beside it.
+//! The clusters that stories are told on, with a hub and a laptop beside them.
 
 use std::time::Duration;
 
@@ -18,30 +18,22 @@ pub(crate) const FAR: &str = "far";
 /// Where the stories take place.
 #[derive(Debug)]
 pub struct Stage {
-    /// The cluster: `node1`, and `node2`, whose hub is slow and whose kubelet has little patience.
+    /// The cluster, with two nodes.
     pub cluster: Cluster,
     /// The hub's slow entrance.
-    pub(crate) _throttle: Throttle,
+    pub(crate) _throttle: Option<Throttle>,
     /// Hub, laptop and registry.
     pub stack: Stack,
 }
 
 impl Stage {
-    /// Starts everything, and publishes the environments that the stories use.
+    /// Starts a cluster whose nodes were made by hand: `node1`, and `node2`, whose hub is slow and whose kubelet has
+    /// little patience.
     ///
     /// # Errors
     /// Fails with what did not start.
     pub fn new() -> Result<Self, Failure> {
-        let stack = Stack::start_for_cluster()?;
-        let environments = [
-            ("app", "bash coreutils python3"),
-            ("tools", "bash coreutils jq"),
-            ("query", "jq"),
-            ("large", "bash coreutils python3 numpy redis nginx curl"),
-        ];
-        for (name, packages) in environments {
-            stack.publish(name, packages, "--public")?;
-        }
+        let stack = published()?;
         let throttle = Throttle::start(&stack.world, SLOW)?;
         let far = ClusterNode {
             hub: Some(throttle.port()),
@@ -55,7 +47,35 @@ impl Stage {
         cluster.kubectl(&["taint", "node", "node2", &format!("{FAR}=true:NoSchedule")])?;
         Ok(Self {
             cluster,
-            _throttle: throttle,
+            _throttle: Some(throttle),
+            stack,
+        })
+    }
+
+    /// Starts a cluster that Nival was installed in by its chart, on nodes that had nothing of it.
+    ///
+    /// # Errors
+    /// Fails with what did not start, or was not installed.
+    pub fn installed() -> Result<Self, Failure> {
+        let stack = published()?;
+        publish_more(&stack)?;
+        let options = ClusterOptions {
+            nodes: vec![ClusterNode::default(); 2],
+            ..ClusterOptions::default()
+        };
+        let cluster = stack.installed_cluster(options, &crate::installed::values())?;
+        let token = stack.hub.token(OWNER, &["--scope", "read"])?;
+        cluster.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "demo-hub",
+            "--namespace=nival-system",
+            &format!("--from-literal=token={token}"),
+        ])?;
+        Ok(Self {
+            cluster,
+            _throttle: None,
             stack,
         })
     }
@@ -265,6 +285,57 @@ impl Stage {
         let script = format!("cd ~/{name} && {change} >&2 && nival push {OWNER}/{name} >&2");
         self.stack.laptop.shell(&script).map(drop)
     }
+}
+
+/// Starts hub and laptop, and publishes the environments that the stories use.
+fn published() -> Result<Stack, Failure> {
+    let stack = Stack::start_for_cluster()?;
+    let environments = [
+        ("app", "bash coreutils python3"),
+        ("tools", "bash coreutils jq"),
+        ("query", "jq"),
+        ("large", "bash coreutils python3 numpy redis nginx curl"),
+    ];
+    for (name, packages) in environments {
+        stack.publish(name, packages, "--public")?;
+    }
+    Ok(stack)
+}
+
+/// Publishes what the stories of an installation use beside that: the environments of the examples, and odd ones.
+fn publish_more(stack: &Stack) -> Result<(), Failure> {
+    let examples = [
+        (
+            "web",
+            include_str!("../../../deploy/examples/environments/web.toml"),
+        ),
+        (
+            "redis",
+            include_str!("../../../deploy/examples/environments/redis.toml"),
+        ),
+        (
+            "numbers",
+            include_str!("../../../deploy/examples/environments/numbers.toml"),
+        ),
+    ];
+    for (name, manifest) in examples {
+        stack.publish_manifest(name, manifest, "--public")?;
+    }
+    let private = include_str!("../../../deploy/examples/environments/secret-sauce.toml");
+    stack.publish_manifest("secret-sauce", private, "")?;
+    let arm =
+        "version = 1\n[install]\njq.pkg-path = \"jq\"\n[options]\nsystems = [\"aarch64-linux\"]\n";
+    stack.publish_manifest("only-arm", arm, "--public")?;
+    for name in ["unfetched", "withdrawn"] {
+        // Another variable makes another generation of the same programs; another package makes another closure.
+        let packages = if name == "unfetched" {
+            "bash coreutils curl"
+        } else {
+            "bash coreutils jq"
+        };
+        stack.publish(name, packages, "--public")?;
+    }
+    Ok(())
 }
 
 /// A namespace's name has at most 63 characters.

@@ -13,6 +13,7 @@ use cluster_stories::Stage;
 use fs_err as fs;
 use testkit::{Cluster, ClusterNode, ClusterOptions, Machine, Stack, poll_within};
 
+use super::Plan;
 use super::state::{OUTSIDE, State};
 use crate::say;
 
@@ -23,15 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const END: &[u8] = b"end\n";
 
 /// Starts a keeper and waits until its cluster is there.
-pub(super) fn start(folder: &Path, nodes: u8, default_runtime: &str) -> Result<State> {
+pub(super) fn start(folder: &Path, plan: &Plan) -> Result<State> {
     fs::create_dir_all(folder)?;
     State::forget(folder)?;
     let path = folder.join("keeper.log");
     let log = fs::File::create(&path)?.into_file();
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["cluster", "hold", "--nodes", &nodes.to_string()])
-        .args(["--default-runtime", default_runtime])
+        .args(["cluster", "hold", "--nodes", &plan.nodes.to_string()])
+        .args(["--default-runtime", &plan.default_runtime])
+        .args(plan.installed.then_some("--installed"))
         .arg("--folder")
         .arg(folder)
         .stdin(Stdio::null())
@@ -40,7 +42,7 @@ pub(super) fn start(folder: &Path, nodes: u8, default_runtime: &str) -> Result<S
         // The terminal's end and its Ctrl-C are not the cluster's.
         .process_group(0);
     let mut keeper = command.spawn()?;
-    let patience = PATIENCE * (u32::from(nodes) + 1);
+    let patience = PATIENCE * (u32::from(plan.nodes) + if plan.installed { 4 } else { 1 });
     let found = poll_within(patience, "the cluster to be up", || {
         if let Some(status) = keeper.try_wait()? {
             let log = fs::read_to_string(&path).unwrap_or_default();
@@ -60,17 +62,21 @@ pub(super) fn start(folder: &Path, nodes: u8, default_runtime: &str) -> Result<S
 }
 
 /// Makes a cluster, and ends it when that is wished.
-pub(super) fn hold(folder: &Path, nodes: u8, default_runtime: &str) -> Result<()> {
+pub(super) fn hold(folder: &Path, plan: &Plan) -> Result<()> {
     let stack = Stack::start_for_cluster()?;
-    let default_runtime = match default_runtime {
-        "nival" => "nival",
-        _ => "runc",
-    };
-    let cluster = stack.cluster(ClusterOptions {
-        nodes: vec![ClusterNode::default(); usize::from(nodes)],
-        default_runtime,
+    let options = ClusterOptions {
+        nodes: vec![ClusterNode::default(); usize::from(plan.nodes)],
+        default_runtime: match &*plan.default_runtime {
+            "nival" => "nival",
+            _ => "runc",
+        },
         ..ClusterOptions::default()
-    })?;
+    };
+    let cluster = if plan.installed {
+        stack.installed_cluster(options, &serde_json::json!({}))?
+    } else {
+        stack.cluster(options)?
+    };
     hold_cluster(folder, cluster, stack)
 }
 
@@ -132,13 +138,14 @@ fn places(
     let kubeconfig = folder.join("kubeconfig");
     host::fs::write_atomic_private(&kubeconfig, cluster.kubeconfig().as_bytes())?;
     let programs = testkit::setup::dir().join("kubernetes/bin");
+    let helm = testkit::setup::dir().join("helm/bin");
     let path = std::env::var("PATH").unwrap_or_default();
     let outside = vec![
         "nsenter".to_owned(),
         format!("--net={}", stack.world.network().display()),
         "env".to_owned(),
         format!("KUBECONFIG={}", kubeconfig.display()),
-        format!("PATH={}:{path}", programs.display()),
+        format!("PATH={}:{}:{path}", programs.display(), helm.display()),
     ];
     let mut places = BTreeMap::from([
         (OUTSIDE.to_owned(), outside),

@@ -11,9 +11,9 @@ use super::apt::Apt;
 use super::go::{self, Programs};
 use super::images::{FOLDERS, applets};
 use super::kubernetes::{LINKER, MODULE, SUMS};
-use super::oci::{File, Image};
 use super::step::{Inputs, Steps};
 use super::tools::Tools;
+use crate::oci::{File, Image, Layer};
 
 /// The suite's parallel runner; the suite itself is a test program.
 const RUNNER: Programs = Programs {
@@ -104,12 +104,17 @@ fn write_images(
         let links = [links, std::slice::from_ref(&second)].concat();
         Image {
             names,
-            folders: FOLDERS,
-            files: &files,
-            links: &links,
+            layers: &[Layer {
+                folders: FOLDERS,
+                files: &files,
+                links: &links,
+                ..Layer::default()
+            }],
             config: own,
+            ..Image::default()
         }
         .write(&folder.join(format!("{name}.tar")))
+        .map(drop)
     };
     let server = [
         file("agnhost", 0o755, agnhost),

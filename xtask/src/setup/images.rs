@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use serde_json::json;
 
-use super::oci::{File, Image};
 use super::step::{Inputs, Steps};
 use super::tools::Tools;
+use crate::oci::{File, Image, Layer};
 
 const PAUSE: &str = include_str!("pause.c");
 
@@ -55,28 +55,33 @@ fn pause(steps: &Steps, folder: &Path) -> Result<()> {
     host::process::run(&mut command).context("a C compiler is needed, as Rust needs its linker")?;
     Image {
         names: &["nival.local/pause:1"],
-        folders: &[],
-        files: &[File {
-            path: "pause",
-            mode: 0o755,
-            content: &fs::read(program)?,
+        layers: &[Layer {
+            files: &[File {
+                path: "pause",
+                mode: 0o755,
+                content: &fs::read(program)?,
+            }],
+            ..Layer::default()
         }],
-        links: &[],
         config: json!({"Entrypoint": ["/pause"]}),
+        ..Image::default()
     }
     .write(&folder.join("pause.tar"))
+    .map(drop)
 }
 
 /// No programs and no command: both come from the environment.
 fn placeholder(folder: &Path) -> Result<()> {
     let image = Image {
         names: &["nival.dev/placeholder:v1"],
-        folders: FOLDERS,
-        files: &[],
-        links: &[],
+        layers: &[Layer {
+            folders: FOLDERS,
+            ..Layer::default()
+        }],
         config: json!({}),
+        ..Image::default()
     };
-    image.write(&folder.join("placeholder.tar"))
+    image.write(&folder.join("placeholder.tar")).map(drop)
 }
 
 /// Returns a link in `bin` for every program that busybox stands for.
@@ -93,26 +98,31 @@ pub(super) fn applets(busybox: &Path) -> Result<Vec<(String, &'static str)>> {
 fn busybox(tools: &Tools, folder: &Path) -> Result<()> {
     Image {
         names: &["nival.local/busybox:1"],
-        folders: FOLDERS,
-        files: &[
-            File {
-                path: "bin/busybox",
-                mode: 0o755,
-                content: &fs::read(tools.busybox())?,
-            },
-            File {
-                path: "etc/passwd",
-                mode: 0o644,
-                content: b"root:x:0:0:root:/root:/bin/sh\n",
-            },
-            File {
-                path: "etc/group",
-                mode: 0o644,
-                content: b"root:x:0:\n",
-            },
-        ],
-        links: &applets(&tools.busybox())?,
+        layers: &[Layer {
+            folders: FOLDERS,
+            files: &[
+                File {
+                    path: "bin/busybox",
+                    mode: 0o755,
+                    content: &fs::read(tools.busybox())?,
+                },
+                File {
+                    path: "etc/passwd",
+                    mode: 0o644,
+                    content: b"root:x:0:0:root:/root:/bin/sh\n",
+                },
+                File {
+                    path: "etc/group",
+                    mode: 0o644,
+                    content: b"root:x:0:\n",
+                },
+            ],
+            links: &applets(&tools.busybox())?,
+            ..Layer::default()
+        }],
         config: json!({"Cmd": ["sh"], "Env": ["PATH=/bin"]}),
+        ..Image::default()
     }
     .write(&folder.join("busybox.tar"))
+    .map(drop)
 }

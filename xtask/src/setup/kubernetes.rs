@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::go::{self, Programs};
 use super::images::{FOLDERS, applets};
-use super::oci::{File, Image};
 use super::prefix::Prefix;
 use super::step::{Inputs, Steps};
 use super::tools::Tools;
+use crate::oci::{File, Image, Layer};
 
 pub(super) const MODULE: &str = include_str!("go/kubernetes/go.mod");
 pub(super) const SUMS: &str = include_str!("go/kubernetes/go.sum");
@@ -56,6 +56,17 @@ const COREDNS: Programs = Programs {
     linker: "-s -w",
 };
 
+/// What installs charts. Its idea of the cluster, where it asks none, is of the linker's making, too.
+const HELM: Programs = Programs {
+    module: include_str!("go/helm/go.mod"),
+    sums: include_str!("go/helm/go.sum"),
+    packages: &["helm.sh/helm/v3/cmd/helm"],
+    tags: "",
+    linker: "-s -w -X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+         -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36 \
+         -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36",
+};
+
 /// What wires the cluster's network and its Services.
 const NETWORK: Prefix = Prefix {
     folder: "network",
@@ -84,6 +95,11 @@ pub(super) fn bring(steps: &Steps, tools: &Tools) -> Result<()> {
             programs.build(&go::toolchain(steps, tools)?, steps, tools, fresh)
         })?;
     }
+    steps.run("helm", HELM.inputs(Inputs::of_recipe(1)), |folder| {
+        let bin = folder.join("bin");
+        fs::create_dir(&bin)?;
+        HELM.build(&go::toolchain(steps, tools)?, steps, tools, &bin)
+    })?;
     bring_images(steps, tools)
 }
 
@@ -106,16 +122,20 @@ fn program(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
     let path = format!("bin/{name}");
     Image {
         names: &[&format!("nival.local/{name}:1")],
-        folders: FOLDERS,
-        files: &[File {
-            path: &path,
-            mode: 0o755,
-            content,
+        layers: &[Layer {
+            folders: FOLDERS,
+            files: &[File {
+                path: &path,
+                mode: 0o755,
+                content,
+            }],
+            ..Layer::default()
         }],
-        links: &[],
         config: json!({"Entrypoint": [format!("/{path}")]}),
+        ..Image::default()
     }
     .write(&folder.join(format!("{name}.tar")))
+    .map(drop)
 }
 
 /// Kubernetes' own test server, with a shell beside it.
@@ -123,21 +143,26 @@ fn workload(folder: &Path, tools: &Tools, agnhost: &[u8]) -> Result<()> {
     let busybox = fs::read(tools.busybox())?;
     Image {
         names: &["nival.local/agnhost:1"],
-        folders: FOLDERS,
-        files: &[
-            File {
-                path: "agnhost",
-                mode: 0o755,
-                content: agnhost,
-            },
-            File {
-                path: "bin/busybox",
-                mode: 0o755,
-                content: &busybox,
-            },
-        ],
-        links: &applets(&tools.busybox())?,
+        layers: &[Layer {
+            folders: FOLDERS,
+            files: &[
+                File {
+                    path: "agnhost",
+                    mode: 0o755,
+                    content: agnhost,
+                },
+                File {
+                    path: "bin/busybox",
+                    mode: 0o755,
+                    content: &busybox,
+                },
+            ],
+            links: &applets(&tools.busybox())?,
+            ..Layer::default()
+        }],
         config: json!({"Entrypoint": ["/agnhost"], "Cmd": ["pause"], "Env": ["PATH=/bin"]}),
+        ..Image::default()
     }
     .write(&folder.join("agnhost.tar"))
+    .map(drop)
 }

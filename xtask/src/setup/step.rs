@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use sha2::{Digest as _, Sha256};
 
+use crate::oci::hex;
 use crate::say;
 
 /// Everything that a step's result depends on.
@@ -29,11 +30,6 @@ impl Inputs {
     fn digest(self) -> String {
         hex(&self.0.finalize())
     }
-}
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The set-up folder with its scratch space and the stamps of steps that are done.

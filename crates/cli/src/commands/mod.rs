@@ -50,6 +50,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<ExitCode
         Command::Verify(args) => verify::run(context, &args).await?,
         Command::Login(args) => login::run(context, &args).await?,
         Command::Key(args) => key::run(context, &args)?,
+        Command::K8s(args) => return Box::pin(crate::k8s::run(context, &args)).await,
         Command::Config(args) => config::run(context, &args)?,
         Command::ReferenceMarkdown => context.printer.raw(reference_markdown().as_bytes())?,
     }

@@ -4,6 +4,7 @@ pub(crate) mod controller;
 mod crds;
 pub(crate) mod install;
 pub(crate) mod node;
+pub(crate) mod on_host;
 pub(crate) mod uninstall;
 
 use std::io::Write as _;
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             Command::Install(wish) => install::run(&global, &wish).await,
             Command::Uninstall(wish) => uninstall::run(&global, &wish).await,
             Command::Crds => crds::run(),
+            Command::OnHost(wish) => on_host::run(&wish),
         }
     });
     match result {

@@ -17,12 +17,11 @@ pub(crate) enum ResolveError {
         configured: String,
     },
     #[error(
-        "environment {environment} is not visible to namespace {namespace}: check its name, publish it with `nival push --public`, or add an [[allow]] rule to {file}"
+        "environment {environment} is not visible to namespace {namespace}: check its name, publish it with `nival push --public`, or add an [[allow]] rule to the cluster's agent.toml"
     )]
     NotVisible {
         environment: EnvironmentName,
         namespace: String,
-        file: String,
     },
     #[error("{what} does not exist at the hub {hub}: check its name, or push it")]
     Unknown { what: String, hub: String },
@@ -48,8 +47,10 @@ pub(crate) enum ResolveError {
         age: u64,
         allowed: u64,
     },
-    #[error(transparent)]
-    Signed(#[from] SignedError),
+    #[error(
+        "{0}: sign it with a trusted key, or trust its key in [trust] of the cluster's agent.toml"
+    )]
+    Signed(SignedError),
     #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
     OtherRecord {
         wanted: Box<Reference>,
@@ -158,5 +159,12 @@ impl ResolveError {
             Self::Hub { .. } | Self::Silent { .. } | Self::OldRevocations { .. } => "HubDown",
             Self::Credential { .. } => "Credential",
         }
+    }
+}
+
+// By hand, as the text says the cause itself.
+impl From<SignedError> for ResolveError {
+    fn from(error: SignedError) -> Self {
+        Self::Signed(error)
     }
 }

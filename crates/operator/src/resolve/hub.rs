@@ -84,7 +84,6 @@ impl Hub {
         let refused = || ResolveError::NotVisible {
             environment: environment.clone(),
             namespace: namespace.to_owned(),
-            file: settings.file.display().to_string(),
         };
         match settings.policy.verdict(namespace, environment) {
             Verdict::Denied => Err(refused()),

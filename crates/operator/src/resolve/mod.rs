@@ -181,7 +181,7 @@ impl Resolver {
         let known = reference
             .digest
             .and_then(|digest| self.0.records.get(digest, settings))
-            .filter(|known| is_meant(&known.pin, reference, &reference.environment));
+            .filter(|known| is_meant(&known.pin, reference));
         if let Some(known) = known {
             return Ok(known);
         }

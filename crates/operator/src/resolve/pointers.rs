@@ -69,3 +69,57 @@ impl Pointers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix_data::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn an_older_pointer_than_was_seen_is_refused_and_so_is_another_of_the_same_sequence() {
+        let key = SecretKey::generate_from_seed("acme-1", [7; 32]).unwrap();
+        let mut trusted = TrustedKeys::default();
+        trusted.add("acme", key.public_key());
+        let (api, web): (EnvironmentName, EnvironmentName) =
+            ("acme/api".parse().unwrap(), "acme/web".parse().unwrap());
+        let pointer = |environment: &EnvironmentName, sequence, digest: &[u8]| {
+            let pointer = LivePointer {
+                environment: environment.clone(),
+                number: sequence,
+                digest: Digest::of(digest),
+                sequence,
+                time: String::new(),
+            };
+            Signed::new(&pointer, &key).unwrap()
+        };
+        let pointers = Pointers::default();
+        let accept = |signed: &Signed, environment| pointers.accept(signed, environment, &trusted);
+        assert_eq!(accept(&pointer(&api, 5, b"a"), &api).unwrap().sequence, 5);
+        assert!(accept(&pointer(&api, 5, b"a"), &api).is_ok());
+        let error = accept(&pointer(&api, 4, b"a"), &api).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ResolveError::Replayed {
+                    found: 4,
+                    seen: 5,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let error = accept(&pointer(&api, 5, b"b"), &api).unwrap_err();
+        assert!(matches!(error, ResolveError::Twofold { .. }), "{error}");
+        let error = accept(&pointer(&web, 9, b"a"), &api).unwrap_err();
+        assert!(
+            matches!(error, ResolveError::ForeignPointer { .. }),
+            "{error}"
+        );
+        // What another process saw counts as if it had been seen here, and nothing older of it does.
+        pointers.saw(&web, 7, Digest::of(b"a"));
+        pointers.saw(&web, 3, Digest::of(b"b"));
+        assert!(accept(&pointer(&web, 6, b"a"), &web).is_err());
+        assert!(accept(&pointer(&web, 7, b"a"), &web).is_ok());
+    }
+}

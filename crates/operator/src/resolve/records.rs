@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use env_spec::generation::Generation;
-use env_spec::{Digest, EnvironmentName, Pin, Reference, Signed, System, TrustedKeys};
+use env_spec::{Digest, Pin, Reference, Signed, System, TrustedKeys};
 
 use super::error::ResolveError;
 use crate::settings::Settings;
@@ -98,6 +98,56 @@ pub(super) fn believe(
 
 /// Tells whether a generation that is known by its digest is the one that the reference means: a digest that is
 /// known from one environment must open no other one's door.
-pub(super) fn is_meant(pin: &Pin, reference: &Reference, environment: &EnvironmentName) -> bool {
-    pin.environment == *environment && reference.number.is_none_or(|number| number == pin.number)
+pub(super) fn is_meant(pin: &Pin, reference: &Reference) -> bool {
+    pin.environment == reference.environment
+        && reference.number.is_none_or(|number| number == pin.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn verified(number: u64) -> Verified {
+        Verified {
+            pin: Pin {
+                hub: None,
+                environment: "acme/api".parse().unwrap(),
+                number,
+                digest: Digest::of(&number.to_le_bytes()),
+            },
+            systems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_the_last_few_are_kept_and_none_when_other_keys_may_be_trusted() {
+        let settings = || Arc::new(Settings::decide(Path::new("agent.toml"), "").unwrap());
+        let (now, later) = (settings(), settings());
+        let records = Records::default();
+        for number in 0..MOST as u64 + 2 {
+            records.put(verified(number), &now);
+        }
+        let known = |number, settings| records.get(verified(number).pin.digest, settings);
+        assert_eq!(known(0, &now), None);
+        assert_eq!(known(1, &now), None);
+        assert_eq!(known(2, &now), Some(verified(2)));
+        assert_eq!(
+            known(2, &later),
+            None,
+            "it was verified under other settings"
+        );
+    }
+
+    #[test]
+    fn a_digest_of_one_environment_opens_no_others_door() {
+        let pin = verified(3).pin;
+        let meant = |text: &str| {
+            let reference: Reference = text.parse().unwrap();
+            is_meant(&pin, &reference)
+        };
+        assert!(meant("acme/api") && meant("acme/api:3"));
+        assert!(!meant("acme/web") && !meant("acme/api:4"));
+    }
 }

@@ -2,26 +2,29 @@
 
 mod control_plane;
 mod groups;
+mod installed;
 mod lan;
 mod pki;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use serde_json::Value;
 
-use crate::{Failure, Kind, Machine, Node, World, poll, run};
+use crate::{Failure, Kind, Line, Machine, Node, World, poll, run};
 use control_plane::ControlPlane;
 use groups::ControlGroups;
 pub(crate) use groups::sweep;
+pub use installed::{Installation, NAMESPACE};
 pub use lan::ADDRESS;
 use lan::Lan;
 use pki::Pki;
 use worker::Worker;
 
 const DNS: &str = include_str!("dns.yaml");
-const RUNTIME_CLASSES: &str = include_str!("runtime-classes.yaml");
+const RUNC_CLASS: &str = include_str!("runc-class.yaml");
+const NIVAL_CLASS: &str = include_str!("nival-class.yaml");
 
 /// How a cluster is made.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct ClusterOptions {
     pub default_runtime: &'static str,
     /// The port on the switch where a listener stands in for every registry.
     pub registry: Option<u16>,
+    /// Whether the nodes are as a provider delivers them: Nival is then [installed](Cluster::install) by its chart.
+    pub plain: bool,
 }
 
 /// How one node is made.
@@ -47,6 +52,8 @@ pub struct ClusterNode {
     pub images: Option<PathBuf>,
     /// Whether Nival's shim is the only one on the node.
     pub only_nival: bool,
+    /// Which line of containerd it runs.
+    pub line: Line,
 }
 
 impl Default for ClusterOptions {
@@ -55,6 +62,7 @@ impl Default for ClusterOptions {
             nodes: vec![ClusterNode::default()],
             default_runtime: "runc",
             registry: None,
+            plain: false,
         }
     }
 }
@@ -64,6 +72,8 @@ impl Default for ClusterOptions {
 pub struct Cluster {
     workers: Vec<Worker>,
     control_plane: ControlPlane,
+    /// The namespace that hub and control plane are in.
+    network: PathBuf,
     // Emptied after everything that runs in them, and before the network goes.
     _groups: ControlGroups,
     _lan: Lan,
@@ -81,8 +91,13 @@ impl Cluster {
         let groups = ControlGroups::new(nodes)?;
         let pki = Pki::new(nodes)?;
         // On this thread, since a machine dies with the thread that made it.
+        let kind = if options.plain {
+            Kind::PlainNode
+        } else {
+            Kind::Node
+        };
         let machines: Vec<Machine> = (1..=nodes)
-            .map(|number| world.machine_in(lan.node(number), Kind::Node, &format!("node{number}")))
+            .map(|number| world.machine_in(lan.node(number), kind, &format!("node{number}")))
             .collect::<Result<_, _>>()?;
         let (control_plane, workers) = thread::scope(|scope| {
             // The nodes' containerds and images take as long as the API server.
@@ -106,15 +121,22 @@ impl Cluster {
         let mut cluster = Self {
             workers,
             control_plane,
+            network: world.network(),
             _groups: groups,
             _lan: lan,
         };
-        cluster.apply(RUNTIME_CLASSES)?;
+        cluster.apply(RUNC_CLASS)?;
+        if !options.plain {
+            cluster.apply(NIVAL_CLASS)?;
+        }
         cluster.apply(DNS)?;
         for worker in &mut cluster.workers {
             worker.join()?;
         }
         cluster.wait_for_nodes()?;
+        if !options.plain {
+            cluster.label_nodes()?;
+        }
         Ok(cluster)
     }
 
@@ -134,16 +156,20 @@ impl Cluster {
             let ready = |name: &String| text.lines().any(|line| line == format!("{name} True"));
             Ok(names.iter().all(ready).then_some(()))
         })?;
-        // Where it is told that everything of Nival is in place; the cluster's own installer does it in real ones.
-        for name in &names {
-            self.kubectl(&["label", "node", name, "nival.dev/node=ready"])?;
-        }
         // Made by the controllers, and no pod is admitted before.
         poll("the account of pods", || {
             let account = ["get", "serviceaccount", "default", "-n", "default"];
             Ok(self.control_plane.kubectl(&account).ok())
         })?;
         self.workers.iter_mut().try_for_each(Worker::check_alive)?;
+        Ok(())
+    }
+
+    /// Tells that everything of Nival is in place, as its own installer does where that has put it there.
+    fn label_nodes(&self) -> Result<(), Failure> {
+        for worker in &self.workers {
+            self.kubectl(&["label", "node", &worker.name(), "nival.dev/node=ready"])?;
+        }
         Ok(())
     }
 
@@ -184,6 +210,19 @@ impl Cluster {
             .map(drop)
     }
 
+    /// Cuts a node's power, counted from one, and starts it again.
+    ///
+    /// # Errors
+    /// Fails when it does not come back.
+    pub fn reboot(&mut self, number: usize) -> Result<(), Failure> {
+        let worker = number
+            .checked_sub(1)
+            .and_then(|index| self.workers.get_mut(index));
+        worker
+            .ok_or_else(|| Failure::Text(format!("there is no node {number}")))?
+            .reboot()
+    }
+
     /// Kills the API server as `kill -9` does; all else goes on.
     ///
     /// # Errors
@@ -204,6 +243,12 @@ impl Cluster {
     #[must_use]
     pub fn control_plane(&self) -> &Machine {
         self.control_plane.machine()
+    }
+
+    /// Returns the network namespace that its administrator's tools are in.
+    #[must_use]
+    pub fn network(&self) -> &Path {
+        &self.network
     }
 
     /// Returns the administrator's configuration of `kubectl`.

@@ -4,9 +4,11 @@ use super::ClusterOptions;
 use super::groups::ControlGroups;
 use super::lan::{ADDRESS, address, pods};
 use super::pki::Pki;
-use crate::{Failure, Machine, Node, NodeOptions, Service, setup};
+use crate::{Containerd, Failure, Machine, Node, NodeOptions, Service, setup};
 
 const FOLDER: &str = "/etc/kubernetes";
+/// Ends what runs, undoes what was mounted since the start, and empties `/run`.
+const POWER_CUT: &str = include_str!("power-cut.sh");
 
 /// A node, once it has joined.
 #[derive(Debug)]
@@ -36,6 +38,14 @@ impl Worker {
             &format!("{FOLDER}/kubelet.yaml"),
             &kubelet(&groups.node(number), &wish.kubelet),
         )?;
+        let containerd = if options.plain {
+            Containerd::plain(wish.line)
+        } else {
+            Containerd {
+                line: wish.line,
+                ..Containerd::default()
+            }
+        };
         let registry = options.registry.map(|port| format!("{ADDRESS}:{port}"));
         let node = Node::start_on(
             machine,
@@ -44,7 +54,7 @@ impl Worker {
                 registry: registry.and_then(|address| address.parse().ok()),
                 default_runtime: options.default_runtime,
                 pods: pods(number),
-                ..NodeOptions::default()
+                containerd,
             },
         )?;
         if setup::cluster_images().is_dir() {
@@ -91,6 +101,18 @@ impl Worker {
         let service = self.node.machine().service(program, program, &arguments)?;
         self.services.push(service);
         Ok(())
+    }
+
+    /// Cuts the node's power and starts it again: every process ends at once, and what was in memory alone is gone.
+    pub(super) fn reboot(&mut self) -> Result<(), Failure> {
+        for service in &mut self.services {
+            service.kill()?;
+        }
+        self.services.clear();
+        self.node.kill_containerd()?;
+        self.node.machine().shell(POWER_CUT)?;
+        self.node.start_containerd()?;
+        self.join()
     }
 
     pub(super) fn check_alive(&mut self) -> Result<(), Failure> {

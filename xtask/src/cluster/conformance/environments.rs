@@ -53,7 +53,7 @@ pub(super) fn publish(stack: &Stack) -> Result<()> {
     for (name, install) in environments {
         let manifest =
             format!("version = 1\n[install]\n{install}[options]\nsystems = [\"x86_64-linux\"]\n");
-        stack.publish_manifest(name, &manifest)?;
+        stack.publish_manifest(name, &manifest, "--public")?;
     }
     Ok(())
 }

@@ -98,6 +98,7 @@ fn keep_the_contract(line: Line, name: &str) {
             Handler::new("nival", Registration::RuncType),
             Handler::new("nival-own", Registration::OwnType),
         ],
+        ..Containerd::default()
     };
     let node = stack.node_with("node", "", containerd).unwrap();
     let version = node.crictl(&["version"]).unwrap();

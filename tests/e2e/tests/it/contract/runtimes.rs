@@ -53,6 +53,7 @@ fn options_reach_the_runtime(line: Line) {
     let containerd = Containerd {
         line,
         handlers: handlers(),
+        ..Containerd::default()
     };
     let node = stack.node_with("node", "", containerd).unwrap();
     node.bring(&setup::crun(), "crun").unwrap();

@@ -1,0 +1,178 @@
+//! Puts Nival on a machine, and takes it off again: the shim, and containerd's handler for it.
+
+mod config;
+mod edit;
+mod handler;
+mod machine;
+mod plan;
+mod preset;
+mod programs;
+mod record;
+mod restart;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::containerd::{Containerd, ContainerdError};
+use crate::error::one_line;
+use config::ConfigError;
+use edit::EditError;
+pub(crate) use machine::Host;
+pub(crate) use preset::{Overrides, Places, Preset, PresetError};
+pub(crate) use programs::{ProgramsError, remove_unused};
+use record::Record;
+pub(crate) use restart::Restart;
+use restart::RestartError;
+
+/// Why an installation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Preset(#[from] PresetError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    #[error(
+        "cannot tell which containerd runs here: start it, or say its version with --containerd-version"
+    )]
+    Version(#[source] ContainerdError),
+    #[error("containerd {version} is too old: Nival needs 1.7 or later")]
+    TooOld { version: String },
+    #[error("cannot write containerd's configuration{}", hint(.0))]
+    Write(#[source] std::io::Error),
+    #[error("{reason}; the old configuration is back{}", again.as_deref().unwrap_or_default())]
+    TakenBack {
+        reason: String,
+        again: Option<String>,
+    },
+    #[error(transparent)]
+    Restart(#[from] RestartError),
+    #[error("cannot give containerd the placeholder image")]
+    Placeholder(#[source] ContainerdError),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem {
+        " (the machine's root is read-only, as on Talos Linux, where Nival's system extension brings what is needed)"
+    } else {
+        ""
+    }
+}
+
+/// What is to be done to a machine.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    pub(crate) host: Host,
+    pub(crate) places: Places,
+    /// What a person said of containerd's version.
+    pub(crate) version: Option<String>,
+    pub(crate) restart: Restart,
+    /// How long containerd may take to come back.
+    pub(crate) patience: Duration,
+}
+
+impl Installation {
+    /// Puts the shim and the handler on the machine. Where both are there, nothing is changed or restarted.
+    pub(crate) async fn install(&self, shim: &Path) -> Result<(), Failure> {
+        let version = self.containerd_version().await?;
+        if programs::place(&self.host, shim)? {
+            tracing::info!("the shim is in place: new pods get it, running ones keep theirs");
+        }
+        let changes = plan::install(&self.host, &self.places, &version)?;
+        let mut record = Record::read(&self.host);
+        if !changes.is_empty() {
+            record.add(&self.host, &changes).map_err(Failure::Write)?;
+            record::apply(&self.host, &changes).map_err(|error| {
+                // What was not written needs no taking back, and what cannot be written cannot be taken back.
+                record::revert(&self.host, &changes).ok();
+                Failure::Write(error)
+            })?;
+        }
+        for change in &changes {
+            tracing::info!(file = %change.path.display(), "written");
+        }
+        if self.restart == Restart::None {
+            if !changes.is_empty() {
+                tracing::warn!("containerd has to be restarted for the new configuration");
+            }
+            return Ok(());
+        }
+        let socket = self.socket();
+        if changes.is_empty() && restart::has_handler(&socket).await.unwrap_or(false) {
+            tracing::info!(version, "everything is in place");
+            return self.bring_placeholder().await;
+        }
+        let outcome = self.restart(true).await;
+        let Err(error) = outcome else {
+            tracing::info!(version, "containerd has the handler");
+            return self.bring_placeholder().await;
+        };
+        if changes.is_empty() {
+            return Err(error.into());
+        }
+        record::revert(&self.host, &changes).map_err(Failure::Write)?;
+        let again = self.restart(false).await.err();
+        Err(Failure::TakenBack {
+            reason: one_line(&error),
+            again: again.map(|error| format!(", but {}", one_line(&error))),
+        })
+    }
+
+    /// The node's neighbour looks for it all the time; with it here the node is ready at once.
+    async fn bring_placeholder(&self) -> Result<(), Failure> {
+        let bring = async {
+            let containerd = Containerd::connect(&self.socket()).await?;
+            containerd.ensure_placeholder().await
+        };
+        bring.await.map(drop).map_err(Failure::Placeholder)
+    }
+
+    /// Takes the handler and the shim away. Pods that run go on, and keep the shim that they were started with.
+    pub(crate) async fn uninstall(&self) -> Result<(), Failure> {
+        let version = self.containerd_version().await?;
+        let record = Record::read(&self.host);
+        let changes = plan::uninstall(&self.host, &self.places, &version, &record)?;
+        record::apply(&self.host, &changes).map_err(Failure::Write)?;
+        for change in &changes {
+            tracing::info!(file = %change.path.display(), "put back");
+        }
+        let running = restart::has_handler(&self.socket()).await.unwrap_or(false);
+        // Where an earlier attempt came only so far, nothing is left to write; what others have registered stays.
+        let ours = !changes.is_empty() || running && !record.files.is_empty();
+        if self.restart == Restart::Systemd && ours {
+            self.restart(false).await?;
+        }
+        record.forget(&self.host).map_err(Failure::Write)?;
+        programs::remove(&self.host).map_err(ProgramsError::from)?;
+        Ok(())
+    }
+
+    async fn restart(&self, wanted: bool) -> Result<(), RestartError> {
+        restart::restart(&self.host, &self.places).await?;
+        restart::wait(&self.host, &self.places, wanted, self.patience).await
+    }
+
+    /// Returns containerd's socket as this process sees it.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.host.path(&self.places.socket)
+    }
+
+    async fn containerd_version(&self) -> Result<String, Failure> {
+        let version = match &self.version {
+            Some(version) => version.clone(),
+            None => {
+                let ask = async { Containerd::connect(&self.socket()).await?.version().await };
+                ask.await.map_err(Failure::Version)?
+            }
+        };
+        let mut numbers = version.split('.').map(str::parse::<u64>);
+        let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+        if (next(), next()) < (1, 7) {
+            return Err(Failure::TooOld { version });
+        }
+        Ok(version)
+    }
+}

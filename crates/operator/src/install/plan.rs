@@ -1,0 +1,210 @@
+//! Which files of a machine have to change for containerd to have Nival's handler, or to lose it.
+
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+use workload::Pattern;
+
+use super::config::{ConfigError, ConfigFile, Configuration, Merging, VERSION_2, VERSION_3};
+use super::edit::{self, EditError};
+use super::machine::Host;
+use super::preset::Places;
+use super::record::Record;
+use super::{Failure, handler};
+
+/// The file with the handler, where a file of its own can have it.
+const DROP_IN: &str = "nival.toml";
+/// Finds it, and does no harm where it is gone: containerd does not start when a file that it is told of is missing.
+const IMPORT: &str = "nival*.toml";
+/// Beside the configuration, where no folder of drop-ins is imported.
+const FOLDER: &str = "conf.d";
+/// The templates of k3s and RKE2, the preferred one first.
+const TEMPLATES: [(&str, &str); 2] = [
+    ("config-v3.toml.tmpl", VERSION_3),
+    ("config.toml.tmpl", VERSION_2),
+];
+
+/// What becomes of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Where it is on the machine.
+    pub(crate) path: PathBuf,
+    /// Its text, where it was there.
+    pub(crate) before: Option<String>,
+    /// Its new text; none where it goes.
+    pub(crate) after: Option<String>,
+}
+
+/// Returns the changes that register the handler; none where it is registered as it should be.
+pub(crate) fn install(host: &Host, places: &Places, version: &str) -> Result<Vec<Change>, Failure> {
+    let merging = Merging::of(version);
+    let configuration = Configuration::load(host, &places.config, merging)?;
+    let containerd = configuration.containerd();
+    let wanted = handler::wanted(&containerd);
+    if handler::is_as_wanted(&containerd, &wanted) {
+        return Ok(Vec::new());
+    }
+    let mut changes = if let Some(path) = imported(&configuration, merging) {
+        let plugin = if places.generated {
+            plugin(&configuration.files[0])
+        } else {
+            VERSION_3
+        };
+        vec![change(host, path, edit::drop_in(plugin, &wanted))?]
+    } else if places.generated {
+        vec![template(host, &configuration, places, &wanted)?]
+    } else {
+        match merging {
+            Merging::Keys => beside(host, &configuration, places, &wanted)?,
+            Merging::Sections => vec![inside(host, &configuration, places, &wanted)?],
+        }
+    };
+    changes.retain(|change| change.before != change.after);
+    Ok(changes)
+}
+
+fn change(host: &Host, path: PathBuf, after: String) -> Result<Change, ConfigError> {
+    Ok(Change {
+        before: host.text(&path)?,
+        path,
+        after: Some(after),
+    })
+}
+
+/// Returns where the handler's own file is read from without more ado.
+fn imported(configuration: &Configuration, merging: Merging) -> Option<PathBuf> {
+    if merging == Merging::Sections {
+        return None;
+    }
+    let imports = configuration.files.iter().flat_map(ConfigFile::imports);
+    let patterns = imports.filter(|import| {
+        let name = import.file_name().and_then(|name| name.to_str());
+        let folder = import.parent().unwrap_or(Path::new("/"));
+        name.is_some_and(|name| Pattern::new(name).fits(DROP_IN))
+            && !folder.to_string_lossy().contains('*')
+    });
+    patterns.map(|import| import.with_file_name(DROP_IN)).next()
+}
+
+/// The version of a file says under which name it has the CRI's section.
+fn plugin(file: &ConfigFile) -> &'static str {
+    if file.version() >= 3 {
+        VERSION_3
+    } else {
+        VERSION_2
+    }
+}
+
+/// A file of its own, and the line that imports it.
+fn beside(
+    host: &Host,
+    configuration: &Configuration,
+    places: &Places,
+    wanted: &Table,
+) -> Result<Vec<Change>, Failure> {
+    let folder = places.config.with_file_name(FOLDER);
+    let import = folder.join(IMPORT).display().to_string();
+    let text = match configuration.files.first() {
+        Some(first) => edit::with_import(first, &import)?,
+        None => format!("version = 3\nimports = [\"{import}\"]\n"),
+    };
+    // The handler first: nothing reads it before the other change is made.
+    Ok(vec![
+        change(host, folder.join(DROP_IN), edit::drop_in(VERSION_3, wanted))?,
+        change(host, places.config.clone(), text)?,
+    ])
+}
+
+/// In the file whose section counts: another file's section would stand in its place as a whole, and hide whatever is
+/// changed there later.
+fn inside(
+    host: &Host,
+    configuration: &Configuration,
+    places: &Places,
+    wanted: &Table,
+) -> Result<Change, Failure> {
+    let Some(file) = configuration
+        .deciding()
+        .or_else(|| configuration.files.first())
+    else {
+        let text = edit::drop_in(VERSION_2, wanted);
+        return Ok(change(host, places.config.clone(), text)?);
+    };
+    let version = file.version();
+    if version < 2 {
+        let path = file.path.clone();
+        return Err(ConfigError::Version { path, version }.into());
+    }
+    let text = edit::with_handler(file, plugin(file), wanted)?;
+    Ok(change(host, file.path.clone(), text)?)
+}
+
+/// In the template that the distribution fills in, or in a new one that extends its own.
+fn template(
+    host: &Host,
+    configuration: &Configuration,
+    places: &Places,
+    wanted: &Table,
+) -> Result<Change, Failure> {
+    let at = |name: &str| places.config.with_file_name(name);
+    let existing = TEMPLATES.into_iter().find(|(name, _)| host.has(at(name)));
+    let own = configuration.files.first().map_or(VERSION_3, plugin);
+    let chosen = existing.or_else(|| TEMPLATES.into_iter().find(|(_, plugin)| *plugin == own));
+    let (name, plugin) = chosen.unwrap_or(TEMPLATES[0]);
+    let before = host.text(&at(name)).map_err(ConfigError::from)?;
+    let after = edit::template(before.as_deref(), plugin, wanted);
+    Ok(Change {
+        path: at(name),
+        before,
+        after: Some(after),
+    })
+}
+
+/// Returns the changes that take the handler away. What only Nival has changed becomes what it was before.
+pub(crate) fn uninstall(
+    host: &Host,
+    places: &Places,
+    version: &str,
+    record: &Record,
+) -> Result<Vec<Change>, Failure> {
+    let mut paths: Vec<PathBuf> = record.files.keys().cloned().collect();
+    paths.extend(TEMPLATES.map(|(name, _)| places.config.with_file_name(name)));
+    let configuration = Configuration::load(host, &places.config, Merging::of(version))?;
+    // Installers of others copy what they find into files of their own.
+    paths.extend(configuration.files.iter().map(|file| file.path.clone()));
+    let mut changes: Vec<Change> = Vec::new();
+    for path in paths {
+        // What is generated follows from what it is generated from.
+        let generated = places.generated && path == places.config;
+        if generated || changes.iter().any(|change| change.path == path) {
+            continue;
+        }
+        let before = host.text(&path).map_err(ConfigError::from)?;
+        let Some(text) = &before else { continue };
+        let after = match record.files.get(&path) {
+            Some(kept) if kept.after == *text => kept.before.clone(),
+            _ => stripped(&path, text)?,
+        };
+        changes.push(Change {
+            path,
+            before,
+            after,
+        });
+    }
+    changes.retain(|change| change.before != change.after);
+    Ok(changes)
+}
+
+/// Returns what stays of a file without Nival's part.
+fn stripped(path: &Path, text: &str) -> Result<Option<String>, EditError> {
+    let name = path.file_name().unwrap_or_default();
+    if name == DROP_IN {
+        return Ok(None);
+    }
+    if TEMPLATES.iter().any(|(template, _)| name == *template) {
+        return Ok(Some(edit::without_marked(text)));
+    }
+    let text = edit::without_handler(path, text)?;
+    let import = path.with_file_name(FOLDER).join(IMPORT);
+    edit::without_import(path, &text, &import.display().to_string()).map(Some)
+}

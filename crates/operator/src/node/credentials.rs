@@ -1,0 +1,184 @@
+//! Tokens that the agent's configuration keeps in Secrets: watched, and handed to the agent's socket.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use api::node::{ConfigFile, CredentialSource, LARGEST_FILE};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::agent::{Agent, AgentError};
+use crate::error::one_line;
+
+/// The key of a Secret that holds the token.
+const KEY: &str = "token";
+/// Tokens are short; what is larger is none.
+const LARGEST_TOKEN: usize = 64 << 10;
+
+/// Which Secret a credential's token is in: namespace and name, by the credential's name.
+type Places = BTreeMap<String, (String, String)>;
+type Tokens = BTreeMap<String, String>;
+
+/// What is known of the tokens.
+pub(super) struct Credentials {
+    client: Client,
+    places: Places,
+    tokens: Arc<watch::Sender<Tokens>>,
+    watches: JoinSet<()>,
+    /// The agent that has them, and which they were.
+    handed: Option<(String, Tokens)>,
+}
+
+impl Credentials {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            places: Places::new(),
+            tokens: Arc::new(watch::Sender::new(Tokens::new())),
+            watches: JoinSet::new(),
+            handed: None,
+        }
+    }
+
+    /// Watches the Secrets that the configuration names now.
+    pub(super) fn configure(&mut self, file: &Path) {
+        let places = match places(file) {
+            Ok(places) => places,
+            Err(reason) => {
+                tracing::warn!(reason, "the configuration is not taken over");
+                return;
+            }
+        };
+        if places == self.places {
+            return;
+        }
+        self.watches.abort_all();
+        self.watches = JoinSet::new();
+        self.tokens
+            .send_modify(|tokens| tokens.retain(|name, _| places.contains_key(name)));
+        for (credential, (namespace, name)) in &places {
+            let api = Api::namespaced(self.client.clone(), namespace);
+            let watched = watch(
+                api,
+                name.clone(),
+                credential.clone(),
+                Arc::clone(&self.tokens),
+            );
+            self.watches.spawn(watched);
+        }
+        self.places = places;
+    }
+
+    /// Hands the tokens to an agent that does not have them as they are now.
+    pub(super) async fn hand_over(&mut self, agent: &Agent, instance: &str) {
+        if self.places.is_empty() && self.handed.is_none() {
+            return;
+        }
+        let tokens = self.tokens.borrow().clone();
+        let handed = self.handed.as_ref();
+        if handed.is_some_and(|(agent, had)| agent == instance && *had == tokens) {
+            return;
+        }
+        match agent.hand_over(&tokens).await {
+            Ok(()) => tracing::info!(credentials = tokens.len(), "handed to the agent"),
+            // Its next start has another instance, and is asked again.
+            Err(error @ AgentError::Unknown(_)) => tracing::warn!("{error}"),
+            Err(error) => {
+                tracing::warn!(error = %one_line(&error), "the agent did not take the credentials");
+                return;
+            }
+        }
+        self.handed = Some((instance.to_owned(), tokens));
+    }
+}
+
+/// Reads from the node's configuration where tokens are.
+fn places(file: &Path) -> Result<Places, String> {
+    let bytes = match host::fs::read_bounded(file, LARGEST_FILE) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Places::new()),
+        other => other.map_err(|error| one_line(&error))?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let config: ConfigFile = toml::from_str(&text)
+        .map_err(|error| format!("{}: {}", file.display(), one_line(&error)))?;
+    let sources = config.credentials()?.into_iter();
+    let secrets = sources.filter_map(|(credential, source)| match source {
+        CredentialSource::Secret { namespace, name } => Some((credential, (namespace, name))),
+        CredentialSource::File(_) => None,
+    });
+    Ok(secrets.collect())
+}
+
+/// Keeps one token up to date. While the API server is away, the last one counts.
+async fn watch(
+    api: Api<Secret>,
+    name: String,
+    credential: String,
+    tokens: Arc<watch::Sender<Tokens>>,
+) {
+    let mut secrets = std::pin::pin!(watch_object(api, &name).default_backoff());
+    while let Some(seen) = secrets.next().await {
+        let token = match seen {
+            Ok(secret) => secret.and_then(|secret| token(&secret, &credential)),
+            Err(error) => {
+                tracing::warn!(credential, error = %one_line(&error), "cannot watch its Secret");
+                continue;
+            }
+        };
+        tokens.send_if_modified(|tokens| match token {
+            Some(token) => tokens.insert(credential.clone(), token.clone()) != Some(token),
+            None => tokens.remove(&credential).is_some(),
+        });
+    }
+}
+
+fn token(secret: &Secret, credential: &str) -> Option<String> {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(KEY));
+    let text = bytes.and_then(|bytes| std::str::from_utf8(&bytes.0).ok());
+    let token = text
+        .map(str::trim)
+        .filter(|token| !token.is_empty() && token.len() <= LARGEST_TOKEN);
+    if token.is_none() {
+        tracing::warn!(credential, "its Secret has no text under the key {KEY}");
+    }
+    token.map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    #[test]
+    fn only_secrets_are_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        assert_eq!(places(&file), Ok(Places::new()));
+        let text = "[credentials.a]\nsecret = \"team/hub\"\n[credentials.b]\ntoken_file = \"/b\"\n";
+        fs::write(&file, text).unwrap();
+        let expected = ("a".to_owned(), ("team".to_owned(), "hub".to_owned()));
+        assert_eq!(places(&file), Ok(Places::from([expected])));
+        fs::write(&file, "credentials = 3\n").unwrap();
+        assert!(places(&file).unwrap_err().contains("agent.toml"));
+    }
+
+    #[test]
+    fn a_token_is_the_text_of_its_key() {
+        let secret = |bytes: &[u8]| Secret {
+            data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
+            ..Secret::default()
+        };
+        assert_eq!(token(&secret(b"abc\n"), "a"), Some("abc".to_owned()));
+        assert_eq!(token(&secret(b"\xff"), "a"), None);
+        assert_eq!(token(&secret(&[b'a'; LARGEST_TOKEN + 1]), "a"), None);
+        assert_eq!(token(&Secret::default(), "a"), None);
+    }
+}

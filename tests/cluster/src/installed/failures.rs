@@ -1,0 +1,205 @@
+//! Parts that fail while the installation is in use: what goes on, what waits, and what it says.
+
+use std::time::{Duration, Instant};
+
+use testkit::{Failure, OWNER, poll};
+
+use super::applications::{all_pods_run, pin_of, template};
+use super::rollouts::{change, moved_on, serve};
+use crate::{Stage, Story, ensure, ensure_tells};
+
+pub(crate) const STORIES: &[Story] = &[
+    Story {
+        name: "with-the-hub-down-what-is-there-starts-and-what-is-not-waits",
+        tell: hub_down,
+    },
+    Story {
+        name: "an-agent-that-dies-in-a-rollout-delays-it-and-no-more",
+        tell: agent_dies,
+    },
+    Story {
+        name: "an-operator-that-dies-in-a-rollout-is-taken-over-from",
+        tell: operator_dies,
+    },
+    Story {
+        name: "pods-answer-while-the-api-server-is-gone-for-a-minute",
+        tell: api_server_gone,
+    },
+    Story {
+        name: "a-node-comes-back-from-a-reboot-with-its-pods",
+        tell: reboot,
+    },
+    Story {
+        name: "a-node-with-a-full-disk-is-named-and-the-other-goes-on",
+        tell: full_disk,
+    },
+];
+
+/// A Deployment from an environment, with so many replicas.
+pub(super) fn deployment(name: &str, reference: &str, replicas: u32) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {name}
+spec:
+  replicas: {replicas}
+  selector:
+    matchLabels: {{app: {name}}}
+  template:
+    metadata:
+      labels: {{app: {name}}}
+      annotations:
+        nival.dev/environment: {reference}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: main
+          command: [sh, -c, 'exec sleep 3600']
+"
+    )
+}
+
+fn hub_down(stage: &mut Stage) -> Result<(), Failure> {
+    // Both are pinned while the hub is there; only one of them is on the nodes.
+    stage.cluster.apply(&deployment("there", "demo/app", 1))?;
+    stage
+        .cluster
+        .apply(&deployment("absent", "demo/unfetched", 0))?;
+    stage.rolled_out("deployment/there")?;
+    stage.stack.hub.kill()?;
+    let told = without_hub(stage);
+    stage.stack.hub.resume()?;
+    told?;
+    stage.rolled_out("deployment/absent")
+}
+
+fn without_hub(stage: &Stage) -> Result<(), Failure> {
+    // Another replica on the node that has it, and one in the place of a lost one.
+    stage.kubectl(&["scale", "deployment/there", "--replicas=2"])?;
+    stage.kubectl(&["delete", "pod", "-l", "app=there", "--wait=false"])?;
+    stage.rolled_out("deployment/there")?;
+    stage.kubectl(&["scale", "deployment/absent", "--replicas=1"])?;
+    let pod = stage.only_pod("absent")?;
+    stage.event(&pod, &["FailedCreatePodSandBox", "hub"])?;
+    // A workload that is new cannot be pinned now, and the API server says so at once.
+    let refused = stage.cluster.apply(&deployment("new", "demo/app", 1));
+    let said = refused.err().map(|failure| failure.to_string());
+    ensure_tells(&said.unwrap_or_default(), &["demo/app", "hub"])
+}
+
+fn agent_dies(stage: &mut Stage) -> Result<(), Failure> {
+    serve(stage)?;
+    let before = pin_of(&template(stage, "deployment/web")?)?;
+    change(stage, "agent dies")?;
+    stage.event_of("Deployment", "web", &["Prefetching"])?;
+    for (_, node) in stage.cluster.nodes() {
+        node.machine().shell("pkill -KILL -x nival-agent")?;
+    }
+    let pin = moved_on(stage, &before)?;
+    all_pods_run(stage, "web", &pin)?;
+    stage.rolled_out("deployment/web")
+}
+
+fn operator_dies(stage: &mut Stage) -> Result<(), Failure> {
+    serve(stage)?;
+    let before = pin_of(&template(stage, "deployment/web")?)?;
+    change(stage, "operator dies")?;
+    let pin = moved_on(stage, &before)?;
+    stage.kubectl(&[
+        "delete",
+        "pod",
+        "-n",
+        "nival-system",
+        "-l",
+        "app.kubernetes.io/component=controller",
+        "--force",
+        "--grace-period=0",
+    ])?;
+    all_pods_run(stage, "web", &pin)?;
+    // Whoever leads now knows what was begun, and says that it is done.
+    let number = pin.split('@').next().unwrap_or_default().to_owned();
+    stage.event_of("Deployment", "web", &["RolledOut", &number])?;
+    stage.rolled_out("deployment/web")
+}
+
+fn api_server_gone(stage: &mut Stage) -> Result<(), Failure> {
+    serve(stage)?;
+    let address = "jsonpath={.items[0].status.podIP}";
+    let address = stage.kubectl(&["get", "pods", "-l", "app=web", "-o", address])?;
+    stage.cluster.kill_api_server()?;
+    let begun = Instant::now();
+    // Each round is a request to a pod; a minute of them is what is told here.
+    let mut told = Ok(());
+    while told.is_ok() && begun.elapsed() < Duration::from_mins(1) {
+        let answer = stage
+            .stack
+            .world
+            .get(&format!("{address}:8080"), "/healthz");
+        told = answer
+            .and_then(|(status, _)| ensure(status == 200, || format!("the pod answered {status}")));
+    }
+    stage.cluster.start_api_server()?;
+    told?;
+    let before = pin_of(&template(stage, "deployment/web")?)?;
+    change(stage, "after the outage")?;
+    let pin = moved_on(stage, &before)?;
+    all_pods_run(stage, "web", &pin)
+}
+
+fn reboot(stage: &mut Stage) -> Result<(), Failure> {
+    stage.cluster.apply(&deployment("lasting", "demo/app", 4))?;
+    stage.rolled_out("deployment/lasting")?;
+    let served = stage.served()?;
+    stage.cluster.reboot(1)?;
+    poll("the node to say that Nival is ready again", || {
+        let label = "jsonpath={.status.state}";
+        let state = stage.kubectl(&["get", "nivalnodes", "node1", "-o", label])?;
+        Ok((state == "Ready").then_some(()))
+    })?;
+    stage.rolled_out("deployment/lasting")?;
+    stage.cluster.apply(&deployment("next", "demo/app", 4))?;
+    stage.rolled_out("deployment/next")?;
+    // What was on its disk is used, not fetched again.
+    let after = stage.served()?;
+    ensure(after == served, || {
+        format!("{} bytes were fetched after the reboot", after - served)
+    })
+}
+
+fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
+    let fill = "mount -t tmpfs -o size=4m tmpfs /var/lib/nival/tmp";
+    let nodes = stage.cluster.nodes();
+    let (_, node) = nodes
+        .last()
+        .ok_or_else(|| Failure::Text("no node".to_owned()))?;
+    node.machine().shell(fill)?;
+    let told = with_full_disk(stage);
+    let nodes = stage.cluster.nodes();
+    if let Some((_, node)) = nodes.last() {
+        node.machine().shell("umount -l /var/lib/nival/tmp")?;
+    }
+    told?;
+    stage.rolled_out("deployment/wide")
+}
+
+fn with_full_disk(stage: &Stage) -> Result<(), Failure> {
+    let spread = deployment("wide", &format!("{OWNER}/large"), 2).replace(
+        "      terminationGracePeriodSeconds: 1\n",
+        "      terminationGracePeriodSeconds: 1\n      topologySpreadConstraints:\n        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: wide}}}\n",
+    );
+    stage.cluster.apply(&spread)?;
+    poll("the pod on the whole node to be ready", || {
+        let ready = "jsonpath={.status.readyReplicas}";
+        let ready = stage.kubectl(&["get", "deployment", "wide", "-o", ready])?;
+        Ok((ready == "1").then_some(()))
+    })?;
+    let waiting = poll("the pod on the full node", || {
+        let pods =
+            "jsonpath={range .items[?(@.status.phase==\"Pending\")]}{.metadata.name}{\"\\n\"}{end}";
+        let names = stage.kubectl(&["get", "pods", "-l", "app=wide", "-o", pods])?;
+        Ok(names.lines().next().map(str::to_owned))
+    })?;
+    stage.event(&waiting, &["no space for"]).map(drop)
+}
