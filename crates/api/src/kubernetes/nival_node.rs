@@ -1,5 +1,10 @@
 //! `NivalNode`: what a node holds, and what it is asked to fetch.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each column of a table has its type, which others may have, too"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;

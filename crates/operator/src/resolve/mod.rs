@@ -10,8 +10,9 @@ mod tokens;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::hub::error::ErrorCode;
 use env_spec::generation::LivePointer;
-use env_spec::{Digest, EnvironmentName, Pin, Reference, System};
+use env_spec::{EnvironmentName, Pin, Reference, System};
 
 pub(crate) use error::ResolveError;
 use hub::{Hub, Way};
@@ -24,7 +25,7 @@ use crate::settings::{Config, Settings};
 
 /// How long a healthy hub may take for one answer. Callers that must answer sooner set their own bound.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the hub is asked for a pointer that may have moved.
+/// How often the hub is asked for a pointer that may have moved, where it does not say by itself.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Resolves references. Cheap to clone: all clones share what they have seen.
@@ -128,20 +129,33 @@ impl Resolver {
         let way = self.0.hub.way(&settings, namespace, environment).await?;
         let begun = Instant::now();
         loop {
-            let pointer = self.live(&settings, &way, environment).await?;
-            if pointer.sequence > after {
-                return Ok(Some(pointer));
+            let left = wait.saturating_sub(begun.elapsed());
+            let asked = match left.is_zero() {
+                true => way.client.live(environment).await.map(Some),
+                false => way.client.live_after(environment, after, left).await,
+            };
+            let signed = match asked {
+                Ok(signed) => signed,
+                // Where too many wait there, this one asks now and then.
+                Err(error) if error.code() == Some(ErrorCode::Busy) => None,
+                Err(error) => {
+                    let what = format!("the live generation of {environment}");
+                    return Err(way.failed(what, error));
+                }
+            };
+            if let Some(signed) = signed {
+                let trusted = &settings.trusted;
+                let pointer = self.0.pointers.accept(&signed, environment, trusted)?;
+                if pointer.sequence > after {
+                    return Ok(Some(pointer));
+                }
             }
             if begun.elapsed() >= wait {
                 return Ok(None);
             }
+            // A static copy of a hub answers at once with what it has.
             tokio::time::sleep(ASK_EVERY).await;
         }
-    }
-
-    /// Takes over from another process which pointer of an environment was seen: none before it counts any more.
-    pub(crate) fn saw(&self, environment: &EnvironmentName, sequence: u64, digest: Digest) {
-        self.0.pointers.saw(environment, sequence, digest);
     }
 
     /// Returns the error of a caller that could not wait for an answer any longer.

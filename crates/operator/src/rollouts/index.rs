@@ -394,11 +394,14 @@ impl Index {
 
     /// Notes what a workload waits for, and tells whether that is news.
     pub(crate) fn put_waiting(&mut self, key: &Key, waiting: Option<String>) -> bool {
-        let before = match &waiting {
-            Some(text) => self.waiting.insert(key.clone(), text.clone()),
+        if self.waiting.get(key) == waiting.as_ref() {
+            return false;
+        }
+        match waiting {
+            Some(text) => self.waiting.insert(key.clone(), text),
             None => self.waiting.remove(key),
         };
-        before != waiting
+        true
     }
 
     /// Returns what a workload waits for.

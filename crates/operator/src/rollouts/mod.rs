@@ -7,7 +7,7 @@
 //! ```
 
 mod act;
-mod decide;
+pub(crate) mod decide;
 pub(crate) mod index;
 mod nodes;
 pub(crate) mod patch;
@@ -128,7 +128,7 @@ impl Rollouts {
         let all = async {
             tokio::join!(watching::watch(&state), pointers::follow(&state), workers);
         };
-        stop.run_until_cancelled(all).await;
+        stop.run_until_cancelled(Box::pin(all)).await;
         Metrics::count((0, 0), &state.metrics);
     }
 }

@@ -142,11 +142,11 @@ mod tests {
 
     use super::*;
 
-    fn said(status: Value) -> (Weight, String) {
+    fn said(status: &Value) -> (Weight, String) {
         of(&serde_json::from_value(json!({ "status": status })).unwrap())
     }
 
-    fn container(state: Value, last: Value) -> Value {
+    fn container(state: &Value, last: &Value) -> Value {
         json!({"phase": "Running", "containerStatuses": [
             {"name": "fine", "ready": true, "image": "", "imageID": "", "restartCount": 0, "state": {"running": {}}},
             {"name": "app", "ready": false, "image": "", "imageID": "", "restartCount": 3, "state": state, "lastState": last}]})
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_program_that_ends_is_quoted() {
         let crash = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}});
-        let last = |more: Value| {
+        let last = |more: &Value| {
             let mut end = json!({"exitCode": 3});
             end.as_object_mut()
                 .unwrap()
@@ -181,13 +181,13 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                said(container(crash.clone(), last(end))),
+                said(&container(&crash, &last(&end))),
                 (Weight::Ended, text.to_owned())
             );
         }
-        let refused = last(json!({"reason": "StartError", "message": "acme/api:13 is revoked"}));
+        let refused = last(&json!({"reason": "StartError", "message": "acme/api:13 is revoked"}));
         assert_eq!(
-            said(container(crash, refused)),
+            said(&container(&crash, &refused)),
             (
                 Weight::Refused,
                 "container app cannot start: acme/api:13 is revoked".to_owned()
@@ -198,10 +198,8 @@ mod tests {
     #[test]
     fn a_refusal_a_wait_and_a_pod_without_a_node_are_told_apart() {
         let waiting = |reason: &str, message: &str| {
-            said(container(
-                json!({"waiting": {"reason": reason, "message": message}}),
-                json!({}),
-            ))
+            let state = json!({"waiting": {"reason": reason, "message": message}});
+            said(&container(&state, &json!({})))
         };
         assert_eq!(
             waiting("CreateContainerError", "no such environment"),
@@ -212,16 +210,16 @@ mod tests {
         );
         assert_eq!(waiting("ContainerCreating", "").0, Weight::Waiting);
         assert_eq!(
-            said(container(json!({"running": {}}), json!({}))).0,
+            said(&container(&json!({"running": {}}), &json!({}))).0,
             Weight::NotReady
         );
-        let (weight, text) = said(json!({"phase": "Pending", "conditions": [
+        let (weight, text) = said(&json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available"}]}));
         assert_eq!(weight, Weight::Unschedulable);
         assert_eq!(text, "cannot be scheduled: 0/2 nodes are available");
-        assert_eq!(said(json!({"phase": "Pending"})).0, Weight::Waiting);
+        assert_eq!(said(&json!({"phase": "Pending"})).0, Weight::Waiting);
         assert_eq!(
-            said(json!({"phase": "Failed", "message": "evicted"})),
+            said(&json!({"phase": "Failed", "message": "evicted"})),
             (Weight::Refused, "evicted".to_owned())
         );
         assert_eq!(of(&Pod::default()).0, Weight::Waiting);
@@ -232,7 +230,7 @@ mod tests {
         let status = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "first", "ready": false, "image": "", "imageID": "", "restartCount": 1,
              "state": {"terminated": {"exitCode": 1, "message": format!("{}the end", "x ".repeat(500))}}}]});
-        let (weight, text) = said(status);
+        let (weight, text) = said(&status);
         assert_eq!(weight, Weight::Ended);
         assert!(text.ends_with("the end") && text.len() < 300, "{text}");
     }
