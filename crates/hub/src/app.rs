@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::db::Database;
 use crate::error::HubError;
 use crate::metrics::Metrics;
+use crate::oidc::Oidc;
 use crate::owner::Owner;
 use crate::routes;
 use crate::storage::Storage;
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) settings: Arc<Settings>,
     /// Turns for reading NAR files, listings and records through.
     pub(crate) reading: Arc<Semaphore>,
+    /// Who else may issue tokens.
+    pub(crate) oidc: Oidc,
     /// Who waits for a live pointer to move.
     pub(crate) waiting: Waiting,
     /// Turns for receiving records, documents and listings.
@@ -57,6 +60,7 @@ impl App {
     /// Fails when either cannot be opened.
     pub(crate) async fn open(
         settings: Settings,
+        oidc: Oidc,
         stop: CancellationToken,
     ) -> Result<Self, HubError> {
         let storage = Storage::local(&settings.objects())?;
@@ -65,6 +69,7 @@ impl App {
             database,
             storage,
             metrics: Arc::default(),
+            oidc,
             waiting: Waiting::new(settings.most_connections, stop),
             settings: Arc::new(settings),
             reading: Arc::new(Semaphore::new(READ_AT_ONCE)),

@@ -10,17 +10,27 @@ use base64::engine::general_purpose::STANDARD;
 use env_spec::EnvironmentName;
 
 use crate::app::App;
-use crate::db::{EnvironmentRow, Scope, TokenRow};
+use crate::db::{EnvironmentRow, Scope};
 use crate::error::HubError;
+use crate::oidc::Identity;
 use crate::owner::Owner;
 use crate::time;
 
-/// Longer headers hold no token of ours.
-const LONGEST_HEADER: usize = 1024;
+/// Longer headers hold no token of ours; those of other issuers say a lot.
+const LONGEST_HEADER: usize = 8 << 10;
 
 /// Who asks: nobody in particular, or the holder of a valid token.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Option<TokenRow>);
+pub(crate) struct Caller(Option<Holder>);
+
+/// The holder of a valid token.
+#[derive(Debug, Clone)]
+struct Holder {
+    /// Who it is, for the audit log.
+    name: String,
+    /// What may be done with whose things.
+    grants: Vec<(Owner, Scope)>,
+}
 
 impl FromRequestParts<App> for Caller {
     type Rejection = HubError;
@@ -29,6 +39,10 @@ impl FromRequestParts<App> for Caller {
         let Some(token) = token_of(&parts.headers)? else {
             return Ok(Self(None));
         };
+        if app.oidc.is_for(&token) {
+            let Identity { name, grants } = app.oidc.identify(&token).await?;
+            return Ok(Self(Some(Holder { name, grants })));
+        }
         let row = app
             .database
             .token(&token)
@@ -39,30 +53,45 @@ impl FromRequestParts<App> for Caller {
         }
         match row.expires_at {
             Some(at) if at <= time::now() => Err(HubError::TokenExpired { at: time::text(at) }),
-            _ => Ok(Self(Some(row))),
+            _ => Ok(Self(Some(Holder {
+                name: format!("{} (token {})", row.owner, row.id),
+                grants: vec![(row.owner, row.scope)],
+            }))),
         }
     }
 }
 
 impl Caller {
-    /// Returns whose token it is.
+    fn grants(&self) -> &[(Owner, Scope)] {
+        self.0.as_ref().map_or(&[], |holder| &holder.grants)
+    }
+
+    /// Returns whose things may be read.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.grants().iter().map(|(owner, _)| owner)
+    }
+
+    /// Returns whose token it is, in words.
     #[must_use]
-    pub(crate) fn owner(&self) -> Option<&Owner> {
-        self.0.as_ref().map(|token| &token.owner)
+    pub(crate) fn owner(&self) -> Option<String> {
+        let mut names: Vec<&str> = self.owners().map(Owner::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// Tells whether the token is good for every owner.
     #[must_use]
     pub(crate) fn is_admin(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|token| token.scope == Scope::Admin)
+        self.grants()
+            .iter()
+            .any(|(_, scope)| *scope == Scope::Admin)
     }
 
     /// Tells whether what is private to this owner may be read.
     #[must_use]
     pub(crate) fn may_read(&self, owner: &Owner) -> bool {
-        self.is_admin() || self.owner() == Some(owner)
+        self.is_admin() || self.owners().any(|one| one == owner)
     }
 
     /// Checks that what is private to this owner may be read, where strangers may know that it exists.
@@ -70,12 +99,12 @@ impl Caller {
     /// # Errors
     /// Fails without a token, and with one of another owner.
     pub(crate) fn require_read(&self, owner: &Owner) -> Result<(), HubError> {
-        let token = self.0.as_ref().ok_or(HubError::Unauthenticated)?;
+        let holder = self.owner().ok_or(HubError::Unauthenticated)?;
         if self.may_read(owner) {
             return Ok(());
         }
         Err(HubError::ForeignToken {
-            holder: token.owner.to_string(),
+            holder,
             owner: owner.to_string(),
         })
     }
@@ -86,11 +115,12 @@ impl Caller {
     /// Fails without a token, with one of another owner, and with one that may only read.
     pub(crate) fn require_push(&self, owner: &Owner) -> Result<String, HubError> {
         self.require_read(owner)?;
-        let token = self.0.as_ref().ok_or(HubError::Unauthenticated)?;
-        if token.scope < Scope::Push {
+        let holder = self.0.as_ref().ok_or(HubError::Unauthenticated)?;
+        let may_push = |(one, scope): &(Owner, Scope)| *scope >= Scope::Push && one == owner;
+        if !self.is_admin() && !holder.grants.iter().any(may_push) {
             return Err(HubError::ReadOnlyToken);
         }
-        Ok(format!("{} (token {})", token.owner, token.id))
+        Ok(holder.name.clone())
     }
 
     /// Returns an environment that may be read. To strangers a private one looks like none.

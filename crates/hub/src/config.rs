@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::oidc::{OidcSettings, OidcTable, SourceError};
+
 /// Read where no other file is named, if it is there.
 pub(crate) const DEFAULT_FILE: &str = "/etc/nival/hub.toml";
 
@@ -31,6 +33,9 @@ pub(crate) struct ConfigFile {
     pub(crate) stall_seconds: Option<u64>,
     /// Logs as JSON.
     pub(crate) log_json: Option<bool>,
+    /// Who else may issue tokens.
+    #[serde(default)]
+    pub(crate) oidc: Vec<OidcTable>,
 }
 
 /// What the hub does.
@@ -56,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// Logs as JSON.
     pub(crate) log_json: bool,
+    /// Who else may issue tokens.
+    pub(crate) oidc: Vec<OidcSettings>,
 }
 
 /// Why there are no settings.
@@ -76,6 +83,12 @@ pub(crate) enum ConfigError {
     /// There is no place for data.
     #[error("cannot tell where to keep data: neither XDG_DATA_HOME nor HOME is set; use --data")]
     NoData,
+    /// A table says something that cannot be.
+    #[error("the configuration is not valid: {0}")]
+    Value(String),
+    /// What an issuer's keys are to be read with is not there.
+    #[error("the keys of an issuer in [[oidc]] cannot be had")]
+    Oidc(#[from] SourceError),
 }
 
 impl ConfigFile {
@@ -100,8 +113,9 @@ impl ConfigFile {
     /// Fills in the defaults. `data_home` is where data of users' programs lies.
     ///
     /// # Errors
-    /// Fails when no place for data is known.
+    /// Fails when no place for data is known, and for issuers that cannot be.
     pub(crate) fn decide(self, data_home: Option<PathBuf>) -> Result<Settings, ConfigError> {
+        let oidc: Result<Vec<_>, String> = self.oidc.into_iter().map(OidcTable::decide).collect();
         let default_data = data_home.map(|folder| folder.join("nival-hub"));
         Ok(Settings {
             listen: self.listen.unwrap_or_else(|| {
@@ -118,6 +132,7 @@ impl ConfigFile {
             stall_timeout: Duration::from_secs(self.stall_seconds.unwrap_or(60).max(1)),
             drain_timeout: Duration::from_secs(30),
             log_json: self.log_json.unwrap_or(false),
+            oidc: oidc.map_err(ConfigError::Value)?,
         })
     }
 }
@@ -151,17 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_every_key_with_its_form() {
-        let readme = include_str!("../README.md");
-        let block = readme
-            .split("```toml\n")
-            .nth(1)
-            .unwrap()
-            .split("```")
-            .next()
-            .unwrap();
-        let file: ConfigFile = toml::from_str(block).unwrap();
-        assert!(!format!("{file:?}").contains("None"), "{file:?}");
+    fn the_documented_example_has_every_key_and_names_the_defaults() {
+        let page = include_str!("../../../docs/reference/hub-configuration.md");
+        let block = page.split("```toml\n").nth(1).unwrap();
+        let example = block.split("```").next().unwrap();
+        let file: ConfigFile = toml::from_str(example).unwrap();
+        let text = format!("{file:?}");
+        // Of an issuer's keys the place is either an address or a file.
+        for key in ["jwks_url", "jwks_file", "ca_file", "token_file"] {
+            assert!(text.contains(&format!("{key}: Some")), "{key}: {text}");
+        }
+        let plain = ConfigFile {
+            oidc: Vec::new(),
+            ..file.clone()
+        };
+        assert!(!format!("{plain:?}").contains("None"), "{plain:?}");
+        let settings = file.decide(None).unwrap();
+        let default = ConfigFile::default().decide(Some("/".into())).unwrap();
+        assert_eq!(settings.oidc.len(), 2);
+        assert_eq!(settings.listen, default.listen);
+        assert_eq!(settings.largest_nar, default.largest_nar);
+        assert_eq!(settings.largest_unpacked, default.largest_unpacked);
+        assert_eq!(settings.most_connections, default.most_connections);
+        assert_eq!(settings.stall_timeout, default.stall_timeout);
     }
 
     #[test]

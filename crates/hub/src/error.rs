@@ -9,6 +9,7 @@ use env_spec::generation::GenerationError;
 use env_spec::{EnvironmentName, SignedError};
 use nix_data::{NarInfoError, StorePath};
 
+use crate::oidc::IdentityError;
 use crate::storage::InspectError;
 
 /// Why a request was not done.
@@ -30,6 +31,9 @@ pub(crate) enum HubError {
         /// When (RFC 3339).
         at: String,
     },
+    /// A token of another issuer that does not count.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A token of somebody else.
     #[error("the token belongs to {holder}; this needs one of {owner}")]
     ForeignToken {
@@ -251,6 +255,11 @@ impl HubError {
             Self::Unauthenticated | Self::InvalidToken | Self::TokenExpired { .. } => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::Identity(error) => match error {
+                IdentityError::NoKeys { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                IdentityError::NotAllowed { .. } => StatusCode::FORBIDDEN,
+                _ => StatusCode::UNAUTHORIZED,
+            },
             Self::ForeignToken { .. } | Self::ReadOnlyToken => StatusCode::FORBIDDEN,
             Self::NotFound { .. } | Self::UnknownRoute { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -286,7 +295,12 @@ impl HubError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Unauthenticated | Self::InvalidToken => ErrorCode::Unauthenticated,
-            Self::TokenExpired { .. } => ErrorCode::TokenExpired,
+            Self::TokenExpired { .. } | Self::Identity(IdentityError::Expired { .. }) => {
+                ErrorCode::TokenExpired
+            }
+            Self::Identity(IdentityError::NoKeys { .. }) => ErrorCode::Internal,
+            Self::Identity(IdentityError::NotAllowed { .. }) => ErrorCode::Forbidden,
+            Self::Identity(_) => ErrorCode::Unauthenticated,
             Self::ForeignToken { .. } | Self::ReadOnlyToken => ErrorCode::Forbidden,
             Self::NotFound { .. } | Self::UnknownRoute { .. } => ErrorCode::NotFound,
             Self::MethodNotAllowed { .. }

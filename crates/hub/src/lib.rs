@@ -10,6 +10,7 @@ mod db;
 mod env_vars;
 mod error;
 mod metrics;
+mod oidc;
 mod owner;
 mod patience;
 mod random;

@@ -12,6 +12,7 @@ use super::Source;
 const METRICS: &[(&str, &str)] = &[
     ("nival_agent_", "crates/agent/src/"),
     ("nival_hub_", "crates/hub/src/"),
+    ("nival_node_", "crates/operator/src/node/"),
     ("nival_operator_", "crates/operator/src/"),
 ];
 

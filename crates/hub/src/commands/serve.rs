@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::{CommandError, make_data_folder, settings};
 use crate::app::App;
 use crate::args::{Global, Serve};
-use crate::config::{ConfigFile, Settings};
+use crate::config::{ConfigError, ConfigFile, Settings};
 use crate::db::{NewToken, Scope};
+use crate::oidc::Oidc;
 use crate::owner::Owner;
 use crate::server::{self, Limits};
 use crate::storage::layout;
@@ -34,6 +35,7 @@ pub(super) async fn run(
     let settings = settings(file, global)?;
     host::telemetry::init(None, settings.log_json);
     let stop = host::shutdown::signal();
+    let oidc = Oidc::open(settings.oidc.clone()).map_err(ConfigError::from)?;
     make_data_folder(&settings)?;
     let lock = FileLock::acquire(
         &settings.data.join("serve.lock"),
@@ -44,7 +46,7 @@ pub(super) async fn run(
         data: settings.data.clone(),
         source,
     })?;
-    let app = App::open(settings.clone(), stop.clone()).await?;
+    let app = App::open(settings.clone(), oidc, stop.clone()).await?;
     first_token(&app, &settings.data).await?;
     repair_copies(&app).await?;
     serve(&app, &settings, options.listen_file.as_deref(), stop).await?;
@@ -135,7 +137,7 @@ async fn first_token(app: &App, data: &std::path::Path) -> Result<(), CommandErr
 
 /// Writes the copies for static servers anew: a crash may have come between the database and the object.
 async fn repair_copies(app: &App) -> Result<(), CommandError> {
-    for row in app.database.environments(None, true).await? {
+    for row in app.database.environments(std::iter::empty(), true).await? {
         if let Some(signed) = app.database.live(&row.name).await? {
             repair(app, &layout::live(&row.name), &signed).await?;
         }

@@ -94,23 +94,27 @@ impl Database {
         row.map(EnvironmentRow::from_row).transpose()
     }
 
-    /// Returns the environments that this owner may see, sorted by name: everybody sees public ones, `all` sees all.
+    /// Returns the environments that these owners may see, sorted by name: everybody sees public ones, `all` sees all.
     ///
     /// # Errors
     /// Fails when the database does.
     pub(crate) async fn environments(
         &self,
-        owner: Option<&Owner>,
+        owners: impl Iterator<Item = &Owner>,
         all: bool,
     ) -> Result<Vec<EnvironmentRow>, HubError> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let mut query = sqlx::QueryBuilder::new(
             "SELECT owner, name, visibility, head_number, head_digest, live_number, live_digest, live_sequence \
-             FROM environments WHERE visibility = 'public' OR owner = $1 OR $2 = 1 ORDER BY owner, name",
-        )
-        .bind(owner.map(Owner::as_str))
-        .bind(i64::from(all))
-        .fetch_all(&self.pool)
-        .await?;
+             FROM environments WHERE visibility = 'public'",
+        );
+        if all {
+            query.push(" OR 1 = 1");
+        }
+        for owner in owners {
+            query.push(" OR owner = ").push_bind(owner.as_str());
+        }
+        query.push(" ORDER BY owner, name");
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter().map(EnvironmentRow::from_row).collect()
     }
 }

@@ -18,7 +18,7 @@ pub(crate) async fn list(
 ) -> Result<Json<EnvironmentList>, HubError> {
     let rows = app
         .database
-        .environments(caller.owner(), caller.is_admin())
+        .environments(caller.owners(), caller.is_admin())
         .await?;
     let environments = rows
         .into_iter()

@@ -9,6 +9,6 @@ use crate::auth::Caller;
 pub(crate) async fn get(caller: Caller) -> Json<Info> {
     Json(Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        owner: caller.owner().map(ToString::to_string),
+        owner: caller.owner(),
     })
 }

@@ -9,6 +9,7 @@ mod crash;
 mod fixtures;
 mod harness;
 mod hostile;
+mod oidc;
 mod push;
 mod real_nix;
 mod revocations;

@@ -125,6 +125,8 @@ prometheus.io/path: /metrics
 
 {{- define "nival.nodeArgs" -}}
 - node
+- --agent-socket={{ .Values.paths.socket }}/agent.sock
+- --listen=0.0.0.0:{{ int .Values.node.metricsPort }}
 {{- include "nival.nodeOptions" . }}
 {{- end }}
 

@@ -146,7 +146,7 @@ const REFUSED: &[(&str, &[&str], Resource)] = &[
     ("nival-node", &["list", "watch"], ("", "nodes", "", "")),
     (
         "nival-node",
-        &["patch", "delete"],
+        &["patch", "update"],
         ("nival.dev", "nivalnodes", "", ""),
     ),
     ("nival-node", &["get"], ("", "pods", "team", "")),
