@@ -6,5 +6,6 @@ mod machine;
 mod neighbour;
 mod pinning;
 mod refusals;
+mod rollouts;
 mod stage;
 mod updates;

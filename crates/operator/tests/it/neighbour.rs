@@ -43,9 +43,9 @@ impl Scene {
 
     /// Starts `nival-operator node` on the node, as its account.
     fn neighbour(&self) -> Result<Service, Failure> {
-        let token = self
-            .cluster
-            .kubectl(&["create", "token", "nival-node", "-n", "nival-system"])?;
+        let token =
+            self.cluster
+                .kubectl(&["create", "token", "nival-node", "-n", "nival-system"])?;
         let admin = self.cluster.kubeconfig();
         let text = admin.replace("token: admin", &format!("token: {}", token.trim()));
         let machine = self.node().machine();
@@ -89,7 +89,9 @@ impl Scene {
         });
         looked.map_err(|error| {
             let (log, resource) = (self.node().log("neighbour"), self.resource());
-            Failure::Text(format!("{error}; it said: {log}; the resource: {resource:?}"))
+            Failure::Text(format!(
+                "{error}; it said: {log}; the resource: {resource:?}"
+            ))
         })
     }
 }
