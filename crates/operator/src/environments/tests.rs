@@ -73,7 +73,7 @@ fn answer(index: &mut Index, number: u64) {
 fn next(
     index: &mut Index,
     suspend: bool,
-    status: EnvironmentStatus,
+    status: &EnvironmentStatus,
     now: &str,
 ) -> EnvironmentStatus {
     let object = json!({
@@ -136,7 +136,7 @@ fn a_state_names_what_is_live_who_runs_it_and_where_it_is() {
     let status = next(
         &mut index,
         false,
-        EnvironmentStatus::default(),
+        &EnvironmentStatus::default(),
         "2026-11-25T10:00:00.7Z",
     );
     assert_eq!(status.observed_generation, Some(2));
@@ -175,7 +175,7 @@ fn a_state_names_what_is_live_who_runs_it_and_where_it_is() {
     );
     assert_eq!(said(&status, "Progressing").1, "UpToDate");
     // Nothing has changed but the time: nothing is written.
-    let again = next(&mut index, false, status.clone(), "2026-11-25T11:00:00Z");
+    let again = next(&mut index, false, &status, "2026-11-25T11:00:00Z");
     assert_eq!(again, status);
 }
 
@@ -194,7 +194,7 @@ fn a_rollout_a_failure_and_a_pause_are_told() {
     let status = next(
         &mut index,
         false,
-        EnvironmentStatus::default(),
+        &EnvironmentStatus::default(),
         "2026-11-25T10:00:00Z",
     );
     assert_eq!(
@@ -209,7 +209,7 @@ fn a_rollout_a_failure_and_a_pause_are_told() {
         Some(memory("RolledBack", 12, 13, &failed)),
         &json!({"/metadata/resourceVersion": "2"}),
     );
-    let status = next(&mut index, false, status, "2026-11-25T10:10:01Z");
+    let status = next(&mut index, false, &status, "2026-11-25T10:10:01Z");
     assert_eq!(
         said(&status, "Progressing"),
         words(
@@ -242,7 +242,7 @@ fn a_rollout_a_failure_and_a_pause_are_told() {
         Some(memory("Complete", 12, 14, &json!({}))),
         &json!({"/metadata/resourceVersion": "3"}),
     );
-    let status = next(&mut index, true, status, "2026-11-25T10:20:00Z");
+    let status = next(&mut index, true, &status, "2026-11-25T10:20:00Z");
     assert_eq!(status.last_failure.as_ref(), Some(&failure_again(&status)));
     assert_eq!(said(&status, "Progressing").1, "Suspended");
     assert_eq!(status.workloads[0].phase, Phase::Held);
@@ -255,7 +255,7 @@ fn a_rollout_a_failure_and_a_pause_are_told() {
         Some(memory("Held", 12, 14, &by_hand)),
         &json!({"/metadata/resourceVersion": "4"}),
     );
-    let later = next(&mut index, false, status.clone(), "2026-11-25T12:00:01Z");
+    let later = next(&mut index, false, &status, "2026-11-25T12:00:01Z");
     assert_eq!(later.last_failure, status.last_failure);
     assert_eq!(said(&later, "Progressing").1, "Held");
 }
@@ -273,15 +273,15 @@ fn a_hub_that_is_down_changes_one_condition_and_keeps_what_was_known() {
     let status = next(
         &mut index,
         false,
-        EnvironmentStatus::default(),
+        &EnvironmentStatus::default(),
         "2026-11-25T10:00:00Z",
     );
     assert_eq!(said(&status, "Resolved").0, "Unknown");
     answer(&mut index, 13);
-    let status = next(&mut index, false, status, "2026-11-25T10:00:01Z");
+    let status = next(&mut index, false, &status, "2026-11-25T10:00:01Z");
     let error = ("HubDown", "cannot reach the hub".to_owned());
     index.put_answer(NAMESPACE, &environment(), Err(error));
-    let down = next(&mut index, false, status.clone(), "2026-11-25T10:05:00Z");
+    let down = next(&mut index, false, &status, "2026-11-25T10:05:00Z");
     assert_eq!(
         said(&down, "Resolved"),
         words("False", "HubDown", "cannot reach the hub")
@@ -300,10 +300,7 @@ fn a_hub_that_is_down_changes_one_condition_and_keeps_what_was_known() {
     // A new leader knows nothing yet, and says nothing else.
     let mut fresh = Index::default();
     put(&mut fresh, "web", 13, None, &json!({}));
-    assert_eq!(
-        next(&mut fresh, false, down.clone(), "2026-11-25T11:00:00Z"),
-        down
-    );
+    assert_eq!(next(&mut fresh, false, &down, "2026-11-25T11:00:00Z"), down);
 }
 
 #[test]
@@ -312,7 +309,7 @@ fn what_nobody_uses_is_said_to_be_unused() {
     let status = next(
         &mut index,
         false,
-        EnvironmentStatus::default(),
+        &EnvironmentStatus::default(),
         "2026-11-25T10:00:00Z",
     );
     assert_eq!(said(&status, "Ready").1, "Unused");

@@ -9,7 +9,6 @@ use api::kubernetes::{
 use env_spec::{EnvironmentName, Pin, System};
 use kube::ResourceExt as _;
 use workload::names::{MANAGED_BY, OPERATOR};
-use workload::rollout::Phase;
 
 use super::decide::{Fetching, Live};
 use super::seen::{Key, Workload};
@@ -122,6 +121,14 @@ impl Index {
             .into_iter()
             .map(|(namespace, environment)| Item::Environment(namespace, environment))
             .collect();
+        // What another leader asked nodes for on its behalf may not be wanted any more.
+        let over = before.as_ref().map(|before| before.coming());
+        let over = over.unwrap_or_default();
+        let asked = self.nodes.iter().filter(|(_, node)| {
+            let mut asked = node.asked.iter();
+            asked.any(|pin| over.contains(pin))
+        });
+        items.extend(asked.map(|(name, _)| Item::Node(name.clone())));
         if workload.is_none() {
             self.waiting.remove(&key);
             items.extend(self.put_want(&key, None));
@@ -345,13 +352,9 @@ impl Index {
             return pins;
         };
         for (key, workload) in &self.workloads {
-            let memory = workload
-                .recall
-                .known()
-                .filter(|memory| matches!(memory.phase, Phase::Prefetching | Phase::Progressing));
-            if let Some(memory) = memory.filter(|_| !self.wants.contains_key(key)) {
-                let to = memory.environments.values().map(|step| step.to.to_string());
-                pins.extend(to.filter(|pin| node.asked.contains(pin)));
+            if !self.wants.contains_key(key) {
+                let coming = workload.coming().into_iter();
+                pins.extend(coming.filter(|pin| node.asked.contains(pin)));
             }
         }
         pins

@@ -1,5 +1,6 @@
 //! A workload as the operator keeps it: the little that decisions are made of, read from what the API server sends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use env_spec::{EnvironmentName, System};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use workload::annotations::Annotations;
 use workload::deadline;
 use workload::names::{CHANGE_CAUSE, PAUSED, PROGRESS_DEADLINE, RESTARTED_AT, TRACK, TRACK_LATEST};
-use workload::rollout::Recall;
+use workload::rollout::{Phase, Recall};
 use workload::template::{Kind, Template, is_made_from_a_template};
 use workload::uses::Use;
 
@@ -218,6 +219,17 @@ impl Workload {
         let newer =
             matches!((number(self), number(other)), (Some(own), Some(other)) if own > other);
         newer && self.uid == other.uid
+    }
+
+    /// Returns the pins that a rollout under way brings.
+    pub(crate) fn coming(&self) -> BTreeSet<String> {
+        let memory = self.recall.known();
+        let under_way =
+            memory.filter(|one| matches!(one.phase, Phase::Prefetching | Phase::Progressing));
+        let steps = under_way
+            .into_iter()
+            .flat_map(|one| one.environments.values());
+        steps.map(|step| step.to.to_string()).collect()
     }
 
     /// Returns the environments that it runs in, each once.

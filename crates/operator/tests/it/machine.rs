@@ -31,6 +31,7 @@ impl Machine {
             containerd: Containerd {
                 line,
                 handlers: Vec::new(),
+                imports: Vec::new(),
             },
             ..NodeOptions::default()
         };

@@ -93,11 +93,11 @@ fn ordered_sets_and_daemon_sets_go_back_and_nothing_is_stuck() {
     testkit::require!(root, setup, programs);
     let stage = start();
     let kubelet = PlayedKubelet::start(&stage);
-    let node = r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "played", "labels": {"nival.dev/node": "ready"}}}"#;
-    stage.cluster.apply(node).unwrap();
+    kubelet.joins(&stage);
     stage.apply(&tracked("StatefulSet", "set", 3));
     stage.apply(&tracked("DaemonSet", "every", 0));
     let (first, all) = (stage.pin(1), ["statefulset/set", "daemonset/every"]);
+    settled(&stage, "daemonset/every");
     let before = all.map(|what| {
         let object = wait(&stage, what, "Complete", &first);
         annotate(&stage, what, DEADLINE);
@@ -134,7 +134,9 @@ fn settled(stage: &Stage, what: &str) {
         let there = match what.starts_with("daemonset") {
             true => {
                 let wanted = status("desiredNumberScheduled");
-                status("updatedNumberScheduled") == wanted && status("numberAvailable") == wanted
+                wanted > 0
+                    && status("updatedNumberScheduled") == wanted
+                    && status("numberAvailable") == wanted
             }
             false => {
                 let wanted = number("/spec/replicas").unwrap_or(1);

@@ -7,9 +7,6 @@ use super::{
 };
 use crate::stage::{Stage, pinned, web, workload};
 
-/// What a kubelet that is not there would have said of its node when it came.
-const NODE: &str = r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "played", "labels": {"nival.dev/node": "ready"}}}"#;
-
 fn kinds() -> [(&'static str, Value); 4] {
     [
         ("deployment/web", tracked("Deployment", "web", 2)),
@@ -23,8 +20,8 @@ fn kinds() -> [(&'static str, Value); 4] {
 fn every_kind_follows_a_push_and_a_rollback_of_the_pointer() {
     testkit::require!(root, setup, programs);
     let stage = start();
-    let _kubelet = PlayedKubelet::start(&stage);
-    stage.cluster.apply(NODE).unwrap();
+    let kubelet = PlayedKubelet::start(&stage);
+    kubelet.joins(&stage);
     for (_, object) in kinds() {
         stage.apply(&object);
     }
@@ -44,7 +41,7 @@ fn every_kind_follows_a_push_and_a_rollback_of_the_pointer() {
             object["metadata"]["annotations"]["kubernetes.io/change-cause"], cause,
             "{what}"
         );
-        owns_its_fields_and_no_others(&object);
+        owns_its_fields_and_no_others(&stage, what);
         let name = what.split_once('/').unwrap().1;
         wait_for_event(&stage, name, "RollingOut", |text| {
             text == "rolling out demo/web:1 → :2"
@@ -114,7 +111,9 @@ fn every_kind_follows_a_push_and_a_rollback_of_the_pointer() {
 }
 
 /// The operator manages pins, its memory and the line of the history, and leaves everything else to whoever applied it.
-fn owns_its_fields_and_no_others(object: &Value) {
+fn owns_its_fields_and_no_others(stage: &Stage, what: &str) {
+    let question = ["get", what, "--show-managed-fields"];
+    let object = stage.cluster.kubectl_json(&question).unwrap();
     let managers = object["metadata"]["managedFields"].as_array().unwrap();
     let own: Vec<_> = managers
         .iter()

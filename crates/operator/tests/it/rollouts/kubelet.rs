@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,10 @@ use crate::stage::Stage;
 
 /// How often it looks at the pods.
 const EVERY: Duration = Duration::from_millis(150);
+/// And says that its node lives.
+const BEAT: Duration = Duration::from_secs(5);
+/// The node, where there is one.
+const NODE: &str = "played";
 
 /// A thread that plays it until it is dropped.
 pub(crate) struct PlayedKubelet {
@@ -50,14 +54,22 @@ impl PlayedKubelet {
         }
     }
 
+    /// Makes a node, as a kubelet does when it comes, and waits until pods may go there.
+    pub(crate) fn joins(&self, stage: &Stage) {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {"nival.dev/node": "ready"}}});
+        stage.cluster.apply(&node.to_string()).unwrap();
+        self.world.beat();
+        let joined = testkit::poll("the node to be ready", || {
+            let node = stage.cluster.kubectl_json(&["get", "node", NODE])?;
+            let taints = node["spec"]["taints"].as_array().map_or(0, Vec::len);
+            Ok((taints == 0).then_some(()))
+        });
+        joined.unwrap();
+    }
+
     /// Lets pods with this pin crash from here on.
     pub(crate) fn breaks(&self, pin: &str) {
         self.world.broken().insert(pin.to_owned());
-    }
-
-    /// Lets them run again.
-    pub(crate) fn heals(&self, pin: &str) {
-        self.world.broken().remove(pin);
     }
 
     /// Leaves new pods as they are, or looks after them again.
@@ -81,6 +93,7 @@ impl World {
     }
 
     fn play(&self) {
+        let mut beat: Option<Instant> = None;
         while !self.over.load(Ordering::SeqCst) {
             // A control plane that is gone for a while comes back, and until then nobody hears a kubelet.
             let listed = self.kubectl(&["get", "pods", "-A", "-o", "json"]);
@@ -88,8 +101,21 @@ impl World {
             for pod in listed["items"].as_array().into_iter().flatten() {
                 self.look_after(pod);
             }
+            if beat.is_none_or(|beat| beat.elapsed() > BEAT) {
+                beat = Some(Instant::now());
+                self.beat();
+            }
             std::thread::sleep(EVERY);
         }
+    }
+
+    /// Says that the node lives, if there is one: without a word for most of a minute it would count as lost.
+    fn beat(&self) {
+        let now = jiff::Timestamp::now().to_string();
+        let ready = json!({"type": "Ready", "status": "True", "reason": "Played", "message": "",
+            "lastHeartbeatTime": now, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let patch = json!({"status": {"conditions": [ready]}}).to_string();
+        self.kubectl(&["patch", "node", NODE, "--subresource=status", "-p", &patch]);
     }
 
     fn look_after(&self, pod: &Value) {
