@@ -1,23 +1,38 @@
 //! Measures on real parts and writes the figures to `docs/BENCHMARKS.md`.
 
+mod rollout;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use fs_err as fs;
-use testkit::Stack;
+use serde_json::json;
+use testkit::{ClusterNode, ClusterOptions, Stack};
 
-use crate::{build, measure, say, setup};
+use crate::{images, measure, say, setup};
 
 /// Pods of each kind whose shims are measured.
 const PODS: usize = 8;
 const BEGIN: &str = "<!-- written by `cargo xtask bench`: begin -->";
 const END: &str = "<!-- written by `cargo xtask bench`: end -->";
 
+/// Measures rollouts on a cluster of their own.
+fn rollout() -> Result<rollout::Rollouts> {
+    let stack = Stack::start_for_cluster()?;
+    let options = ClusterOptions {
+        nodes: vec![ClusterNode::default(); 2],
+        ..ClusterOptions::default()
+    };
+    let cluster = stack.installed_cluster(options, &json!({}))?;
+    rollout::run(&stack, &cluster)
+}
+
 /// Runs all benchmarks.
 pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
     setup::run_with_rival()?;
-    build::programs(root)?;
+    images::build(root, &testkit::programs::images())?;
+    let rollouts = rollout()?;
     let stack = Stack::start()?;
     stack.make_key()?;
     stack.publish("app", "python3 numpy redis", "--public")?;
@@ -43,6 +58,11 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
         table,
         "| start of the same ordinary pod (against the Go shim) | {:.0} ms | {:.0} ms | {:.2} | ≤ 1.00 |",
         plain.nival_ms, plain.runc_ms, plain.ratio
+    )?;
+    writeln!(
+        table,
+        "| a change serving on 10 replicas (against image build + push + pull + rollout, medians of {}) | {:.1} s | {:.1} s | {:.2} | |",
+        rollouts.runs, rollouts.nival_s, rollouts.image_s, rollouts.ratio
     )?;
     let (own, go) = (memory.shim, memory.go);
     for (what, own, go, unit, aim) in [

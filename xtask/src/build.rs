@@ -16,6 +16,7 @@ const BUILDS: &[&[&str]] = &[&["shim"], &["agent", "cli", "hub", "operator"]];
 /// The programs' names.
 pub(crate) const PROGRAMS: &[&str] = &[
     "containerd-shim-nival-v2",
+    "kubectl-nival",
     "nival",
     "nival-agent",
     "nival-hub",

@@ -1,6 +1,7 @@
 //! The whole story of Nival, told by the real programs on machines that are namespaces.
 
 mod chapters;
+mod kubernetes;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -8,12 +9,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, say, setup};
+use crate::{build, images, say, setup};
 use chapters::Stage;
 use story::Story;
 
-/// Tells the story; writes it to `report` as JSON too.
-pub(crate) fn run(root: &Path, report: Option<&PathBuf>) -> Result<()> {
+/// Tells the story, on one node or on a cluster; writes it to `report` as JSON too.
+pub(crate) fn run(root: &Path, report: Option<&PathBuf>, on_kubernetes: bool) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("the demo makes namespaces and mounts: run it as root");
     }
@@ -27,7 +28,11 @@ pub(crate) fn run(root: &Path, report: Option<&PathBuf>) -> Result<()> {
         begun.elapsed(),
     );
     let begun = Instant::now();
-    build::programs(root)?;
+    if on_kubernetes {
+        images::build(root, &testkit::programs::images())?;
+    } else {
+        build::programs(root)?;
+    }
     story.took(
         "programs, as they ship",
         "cargo xtask build",
@@ -35,7 +40,11 @@ pub(crate) fn run(root: &Path, report: Option<&PathBuf>) -> Result<()> {
     );
 
     let begun = Instant::now();
-    let told = tell(&mut story);
+    let told = if on_kubernetes {
+        kubernetes::tell(&mut story)
+    } else {
+        tell(&mut story)
+    };
     if let Some(report) = report {
         let text = serde_json::to_vec_pretty(&story).context("writing the report")?;
         host::fs::write_atomic(report, &text)?;

@@ -1,5 +1,7 @@
 //! Builds the images that a cluster runs: agent, operator and hub, from the static programs and nothing else.
 
+mod talos;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -110,6 +112,8 @@ pub(crate) fn write(programs: &Path, out: &Path) -> Result<BTreeMap<String, Stri
             .with_context(|| format!("writing the image {}", product.name))?;
         digests.insert(name, digest);
     }
+    let (name, digest) = talos::write(programs, out, VERSION)?;
+    digests.insert(name, digest);
     let text = serde_json::to_vec_pretty(&digests).context("writing the images' digests")?;
     host::fs::write_atomic(&out.join(DIGESTS), &text)?;
     Ok(digests)

@@ -55,6 +55,9 @@ enum Task {
     },
     /// Set up, then tell the whole story by the real programs
     Demo {
+        /// Tell it on a Kubernetes with two nodes, which Nival is installed in
+        #[arg(long)]
+        kubernetes: bool,
         /// Write the story as JSON too
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
@@ -111,7 +114,7 @@ fn run(task: Task) -> Result<()> {
         Task::Node { command } => namespace::run_without_nix(&command),
         Task::Build => build::programs(root).map(|folder| say(&folder.display().to_string())),
         Task::Images { out } => images::build(root, &out),
-        Task::Demo { report } => demo::run(root, report.as_ref()),
+        Task::Demo { kubernetes, report } => demo::run(root, report.as_ref(), kubernetes),
         Task::Test | Task::Ci => ci::run(root),
         Task::Layers => layers::check(root),
         Task::Tidy => tidy::check(root),

@@ -210,12 +210,12 @@ fn nanoseconds(text: &str) -> Result<Duration> {
 }
 
 /// Returns the median in seconds.
-fn median(times: &[Duration]) -> f64 {
+pub(crate) fn median(times: &[Duration]) -> f64 {
     middle(times.iter().map(Duration::as_secs_f64).collect())
 }
 
 /// Returns the median of the ratios pair by pair: it holds when the machine's speed drifts.
-fn ratio(own: &[Duration], other: &[Duration]) -> f64 {
+pub(crate) fn ratio(own: &[Duration], other: &[Duration]) -> f64 {
     middle(
         own.iter()
             .zip(other)

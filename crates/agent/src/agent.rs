@@ -22,6 +22,7 @@ use crate::pointers::Pointers;
 use crate::ready::{Known, Ready};
 use crate::records::{Records, believe};
 use crate::request::{self, Mode, Wanted};
+use crate::revocations::Revocations;
 use crate::sandboxes::Sandboxes;
 use crate::settings::Settings;
 use workload::policy::Verdict;
@@ -45,6 +46,9 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pointers: Pointers,
+    pub(crate) revocations: Revocations,
+    /// Chosen at each start, so that others see that the agent has forgotten what it was handed.
+    pub(crate) instance: String,
     pub(crate) known: Known,
 }
 
@@ -75,6 +79,12 @@ impl Agent {
             generations: Arc::new(Generations::recover(state.join("generations"))?),
             records: Records::open(state.join("records"))?,
             pointers: Pointers::open(state.join("pointers"))?,
+            revocations: Revocations::open(
+                state.join("revocations"),
+                settings.revocations,
+                settings.trusted.clone(),
+            )?,
+            instance: random_name()?,
             metrics: Metrics::default(),
             collecting: tokio::sync::Mutex::default(),
             known: Known::default(),
@@ -111,6 +121,7 @@ impl Agent {
                 .check_policy(&lease.namespace, &wanted.reference.environment)
                 .await?;
             let ready = self.resolve(&wanted, &system, &access, &lease).await?;
+            self.revocations.check(&ready.pin, &self.hub).await?;
             Ok::<_, AgentError>((access, ready))
         };
         let answers = tokio::time::timeout(wait.max(SHORTEST_QUESTION), questions).await;
@@ -158,6 +169,7 @@ impl Agent {
             None => self.look_up(&reference, &credential).await?.into(),
         };
         let ready = self.verified(&exact, &system, &credential).await?;
+        self.revocations.check(&ready.pin, &self.hub).await?;
         let _protection = self.store.protect(&ready.closure);
         let outcome = self.have(&ready, &credential, LONGEST_WAIT).await?;
         self.store.record_closure(&ready.closure)?;
@@ -380,4 +392,14 @@ fn sandbox_of(asked: &wire::PrepareRequest) -> &str {
     } else {
         &asked.sandbox_id
     }
+}
+
+/// Returns a name that no other start has.
+fn random_name() -> Result<String, AgentError> {
+    let uuid = fs_err::read_to_string("/proc/sys/kernel/random/uuid");
+    let uuid = uuid.map_err(|source| AgentError::State {
+        what: "choose a name for this start".to_owned(),
+        source,
+    })?;
+    Ok(uuid.trim().to_owned())
 }

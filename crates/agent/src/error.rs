@@ -9,6 +9,8 @@ use env_spec::{Digest, EnvironmentName, Reference, ReferenceError, SignedError};
 use store::{CollectError, FetchError, PresentError, ProgressView, StoreError};
 use ttrpc::Code;
 
+use crate::revocations::ListError;
+
 /// Why the agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
@@ -86,6 +88,22 @@ pub(crate) enum AgentError {
         found: Digest,
         seen: Digest,
     },
+    #[error("{generation} is revoked by {owner}: {reason}; let the pod use another generation")]
+    Revoked {
+        generation: String,
+        owner: String,
+        reason: String,
+    },
+    #[error(
+        "{generation} does not start: the hub confirmed its owner's revocation list {since}, and this node wants that within {most} s; look at the hub and the way to it, the pod is tried again"
+    )]
+    UnconfirmedRevocations {
+        generation: String,
+        since: String,
+        most: u64,
+        #[source]
+        source: Option<Arc<ListError>>,
+    },
     #[error("the live pointer is of {found}, not of {wanted}")]
     ForeignPointer {
         found: EnvironmentName,
@@ -124,6 +142,10 @@ pub(crate) enum AgentError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "credential {name} is not here yet: the Secret {secret} must be there with a key `token`, and `nival-operator node` must run on this node; the pod is tried again"
+    )]
+    NoCredential { name: String, secret: String },
     #[error("the agent is stopping; the container is started again")]
     Stopping,
 }
@@ -141,9 +163,14 @@ impl AgentError {
             | Self::Generation(_)
             | Self::Replayed { .. }
             | Self::Twofold { .. }
+            | Self::Revoked { .. }
             | Self::ForeignPointer { .. } => Code::FAILED_PRECONDITION,
             Self::Hub { source, .. } | Self::NeverAsked { source, .. } => client_code(source),
-            Self::Fetching { .. } | Self::SilentHub { .. } | Self::Stopping => Code::UNAVAILABLE,
+            Self::Fetching { .. }
+            | Self::SilentHub { .. }
+            | Self::UnconfirmedRevocations { .. }
+            | Self::NoCredential { .. }
+            | Self::Stopping => Code::UNAVAILABLE,
             Self::Fetch { source, .. } => fetch_code(source),
             Self::Present { .. }
             | Self::Store(_)

@@ -1,4 +1,4 @@
-//! What the agent does on its own: it ends lost leases, and collects when the disk fills up.
+//! What the agent does on its own: it ends lost leases, collects when the disk fills up, and asks what was revoked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,6 +70,18 @@ impl Agent {
             .collect()
     }
 
+    /// Returns the owners of what runs or is kept here.
+    fn owners_in_use(&self) -> BTreeSet<String> {
+        let leased = self.leases.all().into_iter().flat_map(|lease| lease.holds);
+        let seen = self.generations.all().into_iter().map(|one| one.pin);
+        leased
+            .map(|hold| hold.pin)
+            .chain(seen)
+            .chain(self.settings.keep.iter().cloned())
+            .map(|pin| pin.environment.owner().to_owned())
+            .collect()
+    }
+
     /// Returns how many bytes are to be freed, by the disk's watermarks.
     fn excess(&self) -> u64 {
         let Ok(disk) = rustix::fs::statvfs(self.store.root()) else {
@@ -101,6 +113,23 @@ pub(crate) async fn keep(agent: Arc<Agent>, stop: CancellationToken) {
         };
         if let Err(error) = outcome {
             tracing::warn!(error = error.line(), "housekeeping failed");
+        }
+    }
+}
+
+/// Asks the hub now and then what was revoked of what is used here, until told to stop.
+pub(crate) async fn keep_revocations(agent: Arc<Agent>, stop: CancellationToken) {
+    loop {
+        let asking = agent.revocations.refresh(agent.owners_in_use(), &agent.hub);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = asking => if let Err(error) = outcome {
+                tracing::warn!(error = error.line(), "revocations are not kept up to date");
+            },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(agent.settings.revocations.every) => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the agent asks the hub: records, pointers, and whether everybody may see an environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,20 @@ pub(crate) struct Hub {
     address: String,
     http: reqwest::Client,
     credentials: BTreeMap<String, CredentialSource>,
+    handed: Mutex<Handed>,
     substituters: Vec<Substituter>,
     notes: Notes,
     visible: Mutex<Visible>,
+}
+
+/// Tokens that the agent's neighbour handed over, by the credential's name. They are on no disk and in no log.
+#[derive(Default)]
+struct Handed(BTreeMap<String, String>);
+
+impl fmt::Debug for Handed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// Fresh answers on whether everybody may see an environment.
@@ -65,14 +77,55 @@ impl Hub {
             address: settings.hub.clone(),
             http,
             credentials: settings.credentials.clone(),
+            handed: Mutex::default(),
             substituters: settings.substituters.clone(),
             notes: Notes::open(settings.state.join("visibility"), Lasting::WhileUp)?,
             visible: Mutex::default(),
         };
         // A wrong address is said at the start, not with the first pod.
         hub.client(None)?;
-        hub.sources("any", None)?;
+        for one in &hub.substituters {
+            let token = match hub.token(one.credential.as_deref()) {
+                // It comes later.
+                Err(AgentError::NoCredential { .. }) => None,
+                token => token?,
+            };
+            hub.source(&one.url, token)?;
+        }
         Ok(hub)
+    }
+
+    /// Takes the tokens of Secrets in the place of those that it had. What no configuration asks for is left out.
+    pub(crate) fn hand_over(
+        &self,
+        tokens: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), AgentError> {
+        let mut handed = Handed::default();
+        for (name, token) in tokens {
+            if !matches!(
+                self.credentials.get(&name),
+                Some(CredentialSource::Secret { .. })
+            ) {
+                let name: String = name.chars().take(100).collect();
+                tracing::warn!(
+                    name,
+                    "handed a token that no credential of this configuration needs"
+                );
+                continue;
+            }
+            let token = token.trim();
+            let is_token = (1..=LARGEST_TOKEN).contains(&(token.len() as u64))
+                && token.bytes().all(|byte| byte.is_ascii_graphic());
+            if !is_token {
+                return Err(AgentError::Request(format!(
+                    "the token of credential {name} is none: expected one line without spaces"
+                )));
+            }
+            handed.0.insert(name, token.to_owned());
+        }
+        tracing::info!(credentials = ?handed, "tokens were handed over");
+        *self.handed() = handed;
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -172,6 +225,15 @@ impl Hub {
         answer.map_err(|error| self.failed(format!("generation {reference}"), error))
     }
 
+    /// Returns an owner's list of revoked generations, unverified, where there is one. Everybody may read it.
+    pub(crate) async fn revocations(&self, owner: &str) -> Result<Option<Signed>, AgentError> {
+        match self.client(None)?.revocations(owner).await {
+            Ok(list) => Ok(Some(list)),
+            Err(error) if error.code() == Some(api::hub::error::ErrorCode::NotFound) => Ok(None),
+            Err(error) => Err(self.failed(format!("the revocation list of {owner}"), error)),
+        }
+    }
+
     /// Returns the binary caches for an owner's environments, in the order in which to ask them.
     pub(crate) fn sources(
         &self,
@@ -180,18 +242,23 @@ impl Hub {
     ) -> Result<Vec<Source>, AgentError> {
         let own = self.client(credential)?.cache_url(owner);
         let mut sources = Vec::new();
-        let source = |address: &str, token| {
-            Source::new(address, token, &self.http)
-                .map_err(|error| AgentError::Request(error.to_string()))
-        };
         for one in self.substituters.iter().filter(|one| one.before_hub) {
-            sources.push(source(&one.url, self.token(one.credential.as_deref())?)?);
+            sources.push(self.source(&one.url, self.token(one.credential.as_deref())?)?);
         }
-        sources.push(source(own.as_str(), self.token(credential)?)?);
+        sources.push(self.source(own.as_str(), self.token(credential)?)?);
         for one in self.substituters.iter().filter(|one| !one.before_hub) {
-            sources.push(source(&one.url, self.token(one.credential.as_deref())?)?);
+            sources.push(self.source(&one.url, self.token(one.credential.as_deref())?)?);
         }
         Ok(sources)
+    }
+
+    fn source(&self, address: &str, token: Option<String>) -> Result<Source, AgentError> {
+        Source::new(address, token, &self.http)
+            .map_err(|error| AgentError::Request(error.to_string()))
+    }
+
+    fn handed(&self) -> MutexGuard<'_, Handed> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn visible(&self) -> MutexGuard<'_, Visible> {
@@ -211,7 +278,16 @@ impl Hub {
         let absent = |text| std::io::Error::new(std::io::ErrorKind::NotFound, text);
         let token = match self.credentials.get(name) {
             Some(CredentialSource::File(file)) => host::fs::read_bounded(file, LARGEST_TOKEN),
-            Some(CredentialSource::Secret { .. }) => Err(absent("nobody has handed it over yet")),
+            Some(CredentialSource::Secret {
+                namespace,
+                name: secret,
+            }) => {
+                let token = self.handed().0.get(name).cloned();
+                return token.map(Some).ok_or_else(|| AgentError::NoCredential {
+                    name: name.to_owned(),
+                    secret: format!("{namespace}/{secret}"),
+                });
+            }
             None => Err(absent("it is not configured")),
         };
         let token = token.map_err(|source| AgentError::Credential {

@@ -18,6 +18,7 @@ mod ready;
 mod records;
 mod replace;
 mod request;
+mod revocations;
 mod sandboxes;
 mod service;
 mod settings;

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
+use crate::leases::Lease;
 
 /// Warm starts take a millisecond, cold ones up to minutes.
 const BUCKETS: [f64; 12] = [
@@ -43,6 +44,7 @@ pub(crate) struct Metrics {
     store_bytes: Gauge,
     leases: Gauge,
     fetches: Gauge,
+    revoked: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -80,6 +82,10 @@ impl Default for Metrics {
         let store_bytes = gauge("store_nar_bytes", "The sum of their NAR sizes");
         let leases = gauge("leases", "Containers and sandboxes that use an environment");
         let fetches = gauge("fetches", "Fetches that are under way");
+        let revoked = gauge(
+            "revoked_leases",
+            "Containers and sandboxes that use an environment which was revoked since",
+        );
         Self {
             registry,
             requests,
@@ -89,6 +95,7 @@ impl Default for Metrics {
             store_bytes,
             leases,
             fetches,
+            revoked,
         }
     }
 }
@@ -113,6 +120,13 @@ impl Metrics {
         self.leases.set(number(agent.leases.count() as u64));
         self.fetches
             .set(number(agent.fetches.running().len() as u64));
+        let leases = agent.leases.all().into_iter();
+        let is_revoked = |lease: &Lease| {
+            let mut holds = lease.holds.iter();
+            holds.any(|hold| agent.revocations.is_revoked(&hold.pin))
+        };
+        self.revoked
+            .set(number(leases.filter(is_revoked).count() as u64));
         let mut page = String::new();
         encode(&mut page, &self.registry)?;
         Ok(page)

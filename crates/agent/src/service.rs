@@ -9,6 +9,7 @@ use ttrpc::r#async::TtrpcContext;
 
 use crate::agent::Agent;
 use crate::error::AgentError;
+use crate::revocations::View;
 
 /// The service.
 pub(crate) struct Service(pub(crate) Arc<Agent>);
@@ -86,6 +87,22 @@ impl wire::Agent for Service {
         self.ended("status", status)
     }
 
+    async fn credentials(
+        &self,
+        _: &TtrpcContext,
+        asked: wire::CredentialsRequest,
+    ) -> ttrpc::Result<wire::CredentialsResponse> {
+        let tokens = asked.credentials.into_iter();
+        let result = self
+            .0
+            .hub
+            .hand_over(tokens.map(|credential| (credential.name, credential.token)));
+        self.ended(
+            "credentials",
+            result.map(|()| wire::CredentialsResponse::default()),
+        )
+    }
+
     async fn collect(
         &self,
         _: &TtrpcContext,
@@ -104,6 +121,17 @@ impl wire::Agent for Service {
 }
 
 impl Agent {
+    fn revocation_views(&self) -> Vec<wire::Revocations> {
+        let wire = |view: View| wire::Revocations {
+            owner: view.owner,
+            sequence: view.sequence,
+            revoked: view.revoked,
+            checked_at: view.checked_at,
+            ..Default::default()
+        };
+        self.revocations.view().into_iter().map(wire).collect()
+    }
+
     fn status(&self) -> Result<wire::StatusResponse, AgentError> {
         let mut closures = Vec::new();
         let there = self.store.closures()?;
@@ -162,6 +190,8 @@ impl Agent {
             store_bytes,
             peak_memory_kib: peak_memory_kib(),
             bytes_fetched: self.fetches.bytes(),
+            instance: self.instance.clone(),
+            revocations: self.revocation_views(),
             ..Default::default()
         })
     }

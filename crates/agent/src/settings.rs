@@ -34,6 +34,16 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// Where tokens are, by the credential's name.
     pub(crate) credentials: BTreeMap<String, CredentialSource>,
+    pub(crate) revocations: RevocationSettings,
+}
+
+/// How lists of revoked generations are kept up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RevocationSettings {
+    /// How often the hub is asked.
+    pub(crate) every: Duration,
+    /// How old a list may be before nothing of its owner starts.
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// How full the disk may be, in percent.
@@ -122,6 +132,13 @@ impl Settings {
                 watermarks.low, watermarks.high
             ));
         }
+        let every_list = file.revocations.every_seconds.unwrap_or(60).max(1);
+        let max_age = file.revocations.max_age_seconds;
+        if let Some(most) = max_age.filter(|most| *most / 2 < every_list) {
+            return Err(format!(
+                "revocations: max_age_seconds ({most}) must be at least twice every_seconds ({every_list})"
+            ));
+        }
         let default_socket = || PathBuf::from(api::agent::DEFAULT_SOCKET);
         Ok(Self {
             file: path,
@@ -145,6 +162,10 @@ impl Settings {
             trusted,
             policy,
             credentials,
+            revocations: RevocationSettings {
+                every: Duration::from_secs(every_list),
+                max_age: max_age.map(Duration::from_secs),
+            },
         })
     }
 }
@@ -239,6 +260,7 @@ mod tests {
         assert_eq!(documented.watermarks, default.watermarks);
         assert_eq!(documented.housekeeping, default.housekeeping);
         assert_eq!(documented.policy.default, default.policy.default);
+        assert_eq!(documented.revocations.every, default.revocations.every);
     }
 
     #[test]
@@ -256,6 +278,14 @@ mod tests {
                 "[credentials.none]",
             ),
             ("[collect]\nhigh = 50", "must be below"),
+            (
+                "[revocations]\nevery_seconds = 60\nmax_age_seconds = 119",
+                "at least twice every_seconds (60)",
+            ),
+            (
+                "[credentials.a]\nsecret = \"a/b\"\ntoken_file = \"/c\"",
+                "either token_file or secret",
+            ),
             ("keep = [\"acme/api\"]", "not a pin"),
         ] {
             let error = decide(text).unwrap_err();

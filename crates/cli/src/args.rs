@@ -99,7 +99,7 @@ pub(crate) enum Command {
     /// Make and trust signing keys
     Key(key::KeyArgs),
     /// Look after what runs on a Kubernetes cluster; `kubectl nival` is the same
-    K8s(crate::k8s::K8sArgs),
+    K8s(Box<crate::k8s::K8sArgs>),
     /// Show the configuration
     Config(config::ConfigArgs),
     /// Print the reference of all commands as Markdown

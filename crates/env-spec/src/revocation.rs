@@ -6,7 +6,7 @@ use crate::Digest;
 use crate::generation::RevocationList;
 
 /// The most generations that a list may name.
-pub const MOST_REVOKED: usize = 4_000;
+pub const MOST_REVOKED: usize = 2_000;
 
 /// The longest reason in bytes: it is shown in one line, by a node as the cause why a pod does not start.
 pub const LONGEST_REASON: usize = 240;

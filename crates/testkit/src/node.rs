@@ -68,6 +68,14 @@ impl Node {
         Self::start_on(world.machine(Kind::Node, name)?, options)
     }
 
+    /// Starts a node with nothing of Nival on it, as a provider sets it up.
+    ///
+    /// # Errors
+    /// Fails with what did not start and why.
+    pub fn start_plain(world: &World, name: &str, options: &NodeOptions) -> Result<Self, Failure> {
+        Self::start_on(world.machine(Kind::PlainNode, name)?, options)
+    }
+
     /// Starts a node on a machine that is there.
     pub(crate) fn start_on(machine: Machine, options: &NodeOptions) -> Result<Self, Failure> {
         let programs = options.containerd.line.place(&machine.shared())?;

@@ -174,14 +174,22 @@ impl Stack {
     /// Fails with what did not start or come up.
     pub fn installed_cluster(
         &self,
-        mut options: ClusterOptions,
+        options: ClusterOptions,
         values: &Value,
     ) -> Result<Cluster, Failure> {
-        options.plain = true;
-        options.registry = Some(self.registry.address().port());
-        let cluster = Cluster::start(&self.world, &options)?;
+        let cluster = self.plain_cluster(options)?;
         cluster.install(&self.installation(values)?)?;
         Ok(cluster)
+    }
+
+    /// Starts a cluster whose nodes have nothing of Nival.
+    ///
+    /// # Errors
+    /// Fails with what did not start.
+    pub fn plain_cluster(&self, mut options: ClusterOptions) -> Result<Cluster, Failure> {
+        options.plain = true;
+        options.registry = Some(self.registry.address().port());
+        Cluster::start(&self.world, &options)
     }
 
     /// Returns what is installed in such a cluster, for an upgrade to start from.

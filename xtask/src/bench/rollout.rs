@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use testkit::{CLUSTER_ADDRESS, Cluster, OWNER, PLACEHOLDER, Service, Stack, setup};
+use testkit::cluster::ADDRESS as CLUSTER_ADDRESS;
+use testkit::{Cluster, OWNER, PLACEHOLDER, Service, Stack, setup};
 
 use crate::measure::{median, ratio};
 
@@ -60,7 +61,9 @@ fn pushed(stack: &Stack, cluster: &Cluster) -> Result<Duration> {
     let pin = format!("{OWNER}/rollout:{}@", answer["number"]);
     until_served(cluster, "own", |template| {
         let annotation = &template["metadata"]["annotations"]["nival.dev/generation"];
-        annotation.as_str().is_some_and(|text| text.starts_with(&pin))
+        annotation
+            .as_str()
+            .is_some_and(|text| text.starts_with(&pin))
     })?;
     Ok(begun.elapsed())
 }
@@ -74,7 +77,9 @@ fn until_served(cluster: &Cluster, name: &str, is_meant: impl Fn(&Value) -> bool
         let seen = status["observedGeneration"] == object["metadata"]["generation"];
         let done = seen
             && is_meant(template)
-            && ["replicas", "updatedReplicas", "readyReplicas"].iter().all(|field| all(field));
+            && ["replicas", "updatedReplicas", "readyReplicas"]
+                .iter()
+                .all(|field| all(field));
         Ok(done.then_some(()))
     })?;
     Ok(())
@@ -100,8 +105,14 @@ impl Images {
             "/root/storage.conf",
             "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers\"\ngraphroot = \"/root/containers\"\n",
         )?;
-        laptop.write("/root/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n")?;
-        laptop.write("/root/registries.conf", "unqualified-search-registries = []\n")?;
+        laptop.write(
+            "/root/policy.json",
+            "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n",
+        )?;
+        laptop.write(
+            "/root/registries.conf",
+            "unqualified-search-registries = []\n",
+        )?;
         let registry = programs.join("docker-registry").display().to_string();
         let registry = laptop.service("registry", &registry, &["serve", "/root/registry.yml"])?;
         let server = format!("http://{CLUSTER_ADDRESS}:{REGISTRY_PORT}");

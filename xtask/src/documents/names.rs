@@ -90,6 +90,8 @@ impl<'a> Names<'a> {
                 faults.push(format!("{file}: the chart has no value {code}"));
             }
         }
+        let written = value_files(text).filter(|path| self.is_missing(path));
+        faults.extend(written.map(|path| format!("{file}: the chart has no value {path}")));
         faults
     }
 
@@ -144,21 +146,24 @@ impl<'a> Names<'a> {
     /// Tells whether a piece of code reads like a value of the chart, and is none.
     fn is_no_value(&self, code: &str) -> bool {
         let of_path = |character: char| character.is_ascii_alphanumeric() || character == '.';
-        let Some((first, rest)) = code.split_once('.') else {
-            return false;
-        };
-        let last = rest.rsplit('.').next().unwrap_or_default();
+        let mut parts = code.split('.');
+        let first = parts.next().unwrap_or_default();
+        let last = parts.next_back().unwrap_or_default();
         if !code.chars().all(of_path) || !self.values.contains_key(first) || FILES.contains(&last) {
             return false;
         }
-        let mut path = code;
+        self.is_missing(code)
+    }
+
+    /// Tells whether the chart has neither this value nor one below which users put their own.
+    fn is_missing(&self, path: &str) -> bool {
+        let mut shorter = path;
         loop {
-            match self.values.get(path) {
-                // What is below it is the user's own.
-                Some(value) => return path != code && value != "{}",
-                None => match path.rsplit_once('.') {
-                    Some((shorter, _)) => path = shorter,
-                    None => return true,
+            match self.values.get(shorter) {
+                Some(value) => return shorter != path && value != "{}",
+                None => match shorter.rsplit_once('.') {
+                    Some((above, _)) => shorter = above,
+                    None => return !self.values.is_empty(),
                 },
             }
         }
@@ -186,7 +191,9 @@ fn annotations(text: &str) -> impl Iterator<Item = &str> {
         // `kubectl annotate` removes what is named with a dash behind it.
         let end = name[..end].trim_end_matches('-').len();
         let whole = &text[at..at + ANNOTATION.len() + end];
-        (end > 0 && !name[end..].starts_with(['…', '/', '<'])).then_some(whole)
+        // Resources are named the other way round: `nivalnodes.nival.dev/status`.
+        let is_longer = text[..at].ends_with('.') || name[end..].starts_with(['…', '/', '<']);
+        (end > 0 && !is_longer).then_some(whole)
     })
 }
 
@@ -211,6 +218,21 @@ fn code(text: &str) -> Vec<(&str, bool)> {
         }
     }
     pieces
+}
+
+/// Returns the paths of values in examples that begin by saying which file they are.
+fn value_files(text: &str) -> impl Iterator<Item = String> {
+    let blocks = text.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let ours = blocks.filter(|block| block.trim_start().starts_with("# values.yaml"));
+    ours.flat_map(|block| {
+        // Below the point of a list all lines are further to the right.
+        let left = block.len() - block.trim_start_matches(' ').len();
+        let lines = block
+            .lines()
+            .map(|line| line.get(left..).unwrap_or_default());
+        values(&lines.collect::<Vec<_>>().join("\n")).into_keys()
+    })
 }
 
 /// Reads the paths of values from a file that is written as the chart's is: two spaces a level, a key a line.
@@ -278,7 +300,8 @@ mod tests {
             "\"nival.dev/tracked\"",
         )];
         let names = names(&sources);
-        let text = "nival.dev/tracked: `nival.dev/…` nival.dev/track=x nival.dev/tracked-";
+        let text =
+            "nival.dev/tracked: `nival.dev/…` x.nival.dev/y nival.dev/track=x nival.dev/tracked-";
         let found: Vec<_> = annotations(text).collect();
         assert_eq!(
             found,
@@ -317,5 +340,10 @@ mod tests {
         for value in ["hub.address", "config.collect.higher", "config.high"] {
             assert!(names.is_no_value(value), "{value}");
         }
+        let text = "  ```yaml\n  # values.yaml, more\n  hub:\n    url: x\n    port: 1\n  config:\n    trust:\n      acme: []\n  hubs: 1\n  ```\n```yaml\nhub:\n  x: y\n```\n";
+        let paths: Vec<_> = value_files(text)
+            .filter(|path| names.is_missing(path))
+            .collect();
+        assert_eq!(paths, ["hub.port", "hubs"]);
     }
 }

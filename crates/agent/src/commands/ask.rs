@@ -10,6 +10,7 @@ use ttrpc::context::{self, Context};
 
 use super::CommandError;
 use crate::args::Global;
+use crate::revocations::age;
 use crate::settings;
 
 /// Fetches may take long; everything else answers at once.
@@ -80,6 +81,17 @@ pub(super) async fn status(global: &Global, as_json: bool) -> Result<(), Command
             lease.namespace, lease.pod, lease.pin
         )?;
     }
+    for list in &status.revocations {
+        let confirmed = match age(Some(list.checked_at)) {
+            Some(age) if list.checked_at > 0 => format!("confirmed {} s ago", age.as_secs()),
+            _ => "never confirmed".to_owned(),
+        };
+        writeln!(
+            out,
+            "revoked  {}: {} generations (sequence {}, {confirmed})",
+            list.owner, list.revoked, list.sequence
+        )?;
+    }
     for fetch in &status.fetches {
         writeln!(
             out,
@@ -103,8 +115,13 @@ fn to_json(status: &wire::StatusResponse) -> serde_json::Value {
     let fetches = status.fetches.iter().map(
         |one| json!({"pin": one.pin, "bytesDone": one.bytes_done, "bytesTotal": one.bytes_total}),
     );
+    let revocations = status.revocations.iter().map(|one| {
+        json!({"owner": one.owner, "sequence": one.sequence, "revoked": one.revoked, "checkedAt": one.checked_at})
+    });
     json!({
         "version": status.version,
+        "instance": status.instance,
+        "revocations": revocations.collect::<Vec<_>>(),
         "storePaths": status.store_paths,
         "storeBytes": status.store_bytes,
         "bytesFetched": status.bytes_fetched,

@@ -91,6 +91,12 @@ fn disk(state: &Path) -> Finding {
     if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
         return Err(format!("{} is read-only", there.display()));
     }
+    if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC) {
+        return Err(format!(
+            "{} is mounted noexec, so that no program of an environment could run: set `state` to a folder elsewhere",
+            there.display()
+        ));
+    }
     Ok(text)
 }
 

@@ -49,6 +49,10 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<(), CommandErr
         tasks.spawn(metrics::serve(Arc::clone(&agent), listener, stop.clone()));
     }
     tasks.spawn(housekeeping::keep(Arc::clone(&agent), stop.clone()));
+    tasks.spawn(housekeeping::keep_revocations(
+        Arc::clone(&agent),
+        stop.clone(),
+    ));
     tracing::info!(socket = %path.display(), hub = agent.hub.address(), "serving");
 
     stop.cancelled().await;

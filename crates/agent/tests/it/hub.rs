@@ -14,8 +14,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use env_spec::activation::{ActivationPlan, Variable};
-use env_spec::generation::{ClosurePath, Generation, LivePointer, SystemGeneration};
-use env_spec::{Digest, EnvironmentName, Signed};
+use env_spec::generation::{
+    ClosurePath, Generation, LivePointer, RevocationList, SystemGeneration,
+};
+use env_spec::{Digest, EnvironmentName, Pin, Signed};
 use nix_data::nar::Node;
 use nix_data::{Compression, Hash, NarInfo, SecretKey, StorePath};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,10 @@ pub(crate) struct Contents {
     pub(crate) truncate: u32,
     /// How many requests of any kind get a 500 from now on.
     pub(crate) fail: u32,
+    /// The list of the owner demo.
+    pub(crate) revocations: Option<Signed>,
+    /// Takes questions about revocation lists and never answers them.
+    pub(crate) silent_about_revocations: bool,
     /// Requests so far.
     pub(crate) requests: Vec<String>,
 }
@@ -158,6 +164,7 @@ impl Hub {
                 "/v1/environments/{owner}/{name}/generations/{which}",
                 get(generation),
             )
+            .route("/v1/owners/{owner}/revocations", get(revocations))
             .route("/cache/{owner}/{*file}", get(cache))
             .with_state(Arc::clone(&self.contents));
         let stop = self.stop.clone();
@@ -269,6 +276,12 @@ impl Hub {
         };
         let signed = Signed::new(&pointer, &self.key).unwrap();
         self.contents().environments.get_mut(name).unwrap().live = Some(signed);
+    }
+
+    /// Serves a list with these generations on it.
+    pub(crate) fn revoke(&self, sequence: u64, pins: &[(&str, &str)]) {
+        let list = list(sequence, pins);
+        self.contents().revocations = Some(Signed::new(&list, &self.key).unwrap());
     }
 
     pub(crate) fn make_private(&self, name: &str) {
@@ -439,6 +452,36 @@ async fn generation(
             found.map(|signed| Json(signed.clone()).into_response())
         },
     )
+}
+
+/// Returns a list of demo with the reasons of these pins.
+pub(crate) fn list(sequence: u64, pins: &[(&str, &str)]) -> RevocationList {
+    let one = |(pin, reason): &(&str, &str)| {
+        let pin: Pin = pin.parse().unwrap();
+        (pin.digest, (*reason).to_owned())
+    };
+    RevocationList {
+        owner: "demo".to_owned(),
+        revoked: pins.iter().map(one).collect(),
+        sequence,
+        time: String::new(),
+    }
+}
+
+async fn revocations(State(contents): Shared, Path(owner): Path<String>) -> Response {
+    contents
+        .lock()
+        .unwrap()
+        .requests
+        .push(format!("revocations {owner}"));
+    if contents.lock().unwrap().silent_about_revocations {
+        return std::future::pending().await;
+    }
+    let list = contents.lock().unwrap().revocations.clone();
+    match list.filter(|_| owner == "demo") {
+        Some(list) => Json(list).into_response(),
+        None => refuse(StatusCode::NOT_FOUND, ErrorCode::NotFound),
+    }
 }
 
 async fn cache(State(contents): Shared, Path((_, file)): Path<(String, String)>) -> Response {

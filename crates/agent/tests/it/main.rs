@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod credentials;
 mod faults;
 mod hub;
 mod keeping;
 mod preparing;
 mod refusing;
+mod revoking;
 mod scene;

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use api::agent::{
-    AgentClient, PrepareRequest, PrepareResponse, ReleaseRequest, StatusRequest, StatusResponse,
+    AgentClient, Credential, CredentialsRequest, PrepareRequest, PrepareResponse, ReleaseRequest,
+    StatusRequest, StatusResponse,
 };
 use fs_err as fs;
 use ttrpc::Code;
@@ -183,6 +184,17 @@ impl Scene {
         }
     }
 
+    /// Runs a program on a folder, and returns what it printed.
+    pub(crate) fn command_in(&self, program: &str, words: &[&str], folder: &Path) -> String {
+        let output = self
+            .inside(program)
+            .args(words)
+            .arg(folder)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// A request for a container of a namespace; its bundle exists.
     pub(crate) fn request(&self, namespace: &str, reference: &str) -> PrepareRequest {
         let bundle = self.path(&format!("bundle-{namespace}"));
@@ -229,6 +241,24 @@ impl Scene {
             .release(patience(), &request)
             .await
             .unwrap();
+    }
+
+    /// Hands these tokens over, as the agent's neighbour does.
+    pub(crate) async fn hand_over(&self, tokens: &[(&str, &str)]) -> Result<(), (Code, String)> {
+        let credential = |(name, token): &(&str, &str)| Credential {
+            name: (*name).to_owned(),
+            token: (*token).to_owned(),
+            ..Default::default()
+        };
+        let request = CredentialsRequest {
+            credentials: tokens.iter().map(credential).collect(),
+            ..Default::default()
+        };
+        let answer = self.client().await.credentials(patience(), &request).await;
+        answer.map(drop).map_err(|error| match error {
+            ttrpc::Error::RpcStatus(status) => (status.code(), status.message),
+            other => panic!("{other}\n{}", self.log()),
+        })
     }
 
     pub(crate) async fn status(&self) -> StatusResponse {

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::duplicated_attributes,
-    reason = "each column of a table has its type, which others may have, too"
+    reason = "several printed columns are of one type, each in an attribute of its own"
 )]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -5,7 +5,7 @@ use env_spec::{Digest, Reference, System};
 
 use crate::context::Context;
 use crate::error::{CommandError, Outcome};
-use crate::hub::TrustedHub;
+use crate::hub::{Published, TrustedHub};
 
 /// Prints a bill of materials.
 #[derive(Debug, Args)]
@@ -20,8 +20,9 @@ pub(crate) struct SbomArgs {
     system: Option<System>,
 }
 
+/// A format of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// CycloneDX 1.6, JSON
     Cyclonedx,
     /// SPDX 2.3, JSON
@@ -49,8 +50,22 @@ pub(crate) async fn run(context: &Context, args: &SbomArgs) -> Outcome {
         Some(system) => system.clone(),
         None => context.system()?,
     };
-    let name = args.format.name();
-    let part = published.generation.system(&system)?;
+    let document = document(&hub, &published, &system, args.format).await?;
+    print(context, &document)
+}
+
+/// Returns the document that a signed record names, byte for byte.
+///
+/// # Errors
+/// Fails when there is no such document, or its bytes are not the ones that the record names.
+pub(crate) async fn document(
+    hub: &TrustedHub,
+    published: &Published,
+    system: &System,
+    format: Format,
+) -> Outcome<Vec<u8>> {
+    let name = format.name();
+    let part = published.generation.system(system)?;
     let digest = *part.sboms.get(name).ok_or_else(|| {
         let known = part.sboms.keys().cloned().collect::<Vec<_>>().join(", ");
         CommandError::user(format!(
@@ -60,7 +75,7 @@ pub(crate) async fn run(context: &Context, args: &SbomArgs) -> Outcome {
     })?;
     let document = hub
         .client
-        .document(&args.reference.environment, digest)
+        .document(&published.pin.environment, digest)
         .await?;
     let found = Digest::of(&document);
     if found != digest {
@@ -70,7 +85,15 @@ pub(crate) async fn run(context: &Context, args: &SbomArgs) -> Outcome {
         );
         return Err(CommandError::user(text));
     }
-    context.printer.raw(&document)?;
+    Ok(document.into())
+}
+
+/// Prints a document as it is, with a line's end at its end.
+///
+/// # Errors
+/// Fails when standard output takes no more.
+pub(crate) fn print(context: &Context, document: &[u8]) -> Outcome {
+    context.printer.raw(document)?;
     if !document.ends_with(b"\n") {
         context.printer.raw(b"\n")?;
     }

@@ -34,12 +34,11 @@ pub(crate) struct Changed {
 /// Fails when there is none.
 pub(crate) async fn get(cluster: &Cluster, name: &ObjectName) -> Outcome<Value> {
     let namespace = cluster.namespace();
-    let found = cluster
-        .find(name.kind, Some(namespace), &name.name)
-        .await?;
+    let found = cluster.find(name.kind, Some(namespace), &name.name).await?;
     found.ok_or_else(|| {
-        CommandError::user(format!("namespace {namespace} has no {name}"))
-            .hint("choose the namespace by -n; `kubectl nival status -A` lists what runs in environments")
+        CommandError::user(format!("namespace {namespace} has no {name}")).hint(
+            "choose the namespace by -n; `kubectl nival status -A` lists what runs in environments",
+        )
     })
 }
 
@@ -103,8 +102,10 @@ pub(crate) fn require_changeable(name: &ObjectName) -> Outcome {
         Kind::Pod => "a pod keeps its generation as long as it lives",
         _ => return Ok(()),
     };
-    Err(CommandError::user(format!("{name} cannot be changed: {what}"))
-        .hint("delete it and make it anew; its pin is made then"))
+    Err(
+        CommandError::user(format!("{name} cannot be changed: {what}"))
+            .hint("delete it and make it anew; its pin is made then"),
+    )
 }
 
 fn put(place: &mut Value, path: &[&str], value: Value) {

@@ -4,13 +4,14 @@ mod error;
 
 use std::time::Duration;
 
-use kube::api::{GetParams, ListParams, Patch, PatchParams, PostParams};
+use jiff::Timestamp;
+use kube::api::{GetParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, NamedAuthInfo};
 use kube::core::Request;
 use kube::{Client, Config};
 use serde_json::Value;
 
-pub(crate) use error::ClusterError;
+pub(crate) use error::{ClusterError, one_line};
 
 use crate::error::Outcome;
 use crate::k8s::flags::{ClusterFlags, checked_namespace};
@@ -204,6 +205,32 @@ impl Cluster {
         let request = request.create(&parameters, object.to_string().into_bytes());
         self.send(request, || format!("try to make a {}", kind.short()))
             .await
+    }
+
+    /// Returns what a container of a pod logged since a time, at most so many bytes of it.
+    ///
+    /// # Errors
+    /// Fails when the server refuses, or cannot reach the pod's node.
+    pub(crate) async fn log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        since: Option<Timestamp>,
+        most: i64,
+    ) -> Result<String, ClusterError> {
+        let parameters = LogParams {
+            container: Some(container.to_owned()),
+            since_time: since,
+            limit_bytes: Some(most),
+            ..LogParams::default()
+        };
+        let request = Request::new(Kind::Pod.path(Some(namespace))).logs(pod, &parameters);
+        let told = |source| {
+            ClusterError::of_request(&self.address, format!("read the log of pod/{pod}"), source)
+        };
+        let request = request.map_err(|source| told(kube::Error::BuildRequest(source)))?;
+        self.client.request_text(request).await.map_err(told)
     }
 
     /// Returns the server's version.

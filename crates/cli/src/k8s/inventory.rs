@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::kubernetes::Environment;
 use serde_json::Value;
+use workload::annotations::Annotations;
+use workload::uses::Use;
 
 use crate::error::Outcome;
 use crate::k8s::cluster::{Cluster, ClusterError};
 use crate::k8s::kinds::{Kind, ObjectName, WORKLOADS};
 use crate::k8s::object;
-use crate::k8s::uses::{Use, uses};
 use crate::output::Printer;
 
 /// A workload.
@@ -49,11 +50,11 @@ impl Workload {
 
     /// Returns the environments that its template names.
     pub(crate) fn uses(&self) -> Vec<Use> {
-        uses(&self.annotations())
+        Use::all_in(&self.annotations())
     }
 
     /// Returns the annotations of its template.
-    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+    pub(crate) fn annotations(&self) -> Annotations {
         object::template_annotations(self.kind, &self.object)
     }
 

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     ReplicaSet,
     /// A revision of a StatefulSet or DaemonSet.
     ControllerRevision,
+    /// A part of the cluster with its own names.
+    Namespace,
     /// A machine.
     Node,
     /// What happened to an object.
@@ -91,6 +93,7 @@ impl Kind {
             Self::Pod => ("", "v1", "pods"),
             Self::ReplicaSet => ("apps", "v1", "replicasets"),
             Self::ControllerRevision => ("apps", "v1", "controllerrevisions"),
+            Self::Namespace => ("", "v1", "namespaces"),
             Self::Node => ("", "v1", "nodes"),
             Self::Event => ("", "v1", "events"),
             Self::RuntimeClass => ("node.k8s.io", "v1", "runtimeclasses"),
@@ -142,6 +145,7 @@ impl Kind {
             Self::Pod => "Pod",
             Self::ReplicaSet => "ReplicaSet",
             Self::ControllerRevision => "ControllerRevision",
+            Self::Namespace => "Namespace",
             Self::Node => "Node",
             Self::Event => "Event",
             Self::RuntimeClass => "RuntimeClass",

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory as _, Parser};
 
 use crate::args::GlobalArgs;
 use crate::context::Context;
 use crate::env_vars::Variables;
+use crate::k8s::completion::{self, COMPLETE};
 use crate::k8s::{self, K8sArgs};
 
 /// Nix environments on Kubernetes: see, pin, roll out and roll back what workloads run.
@@ -42,8 +43,27 @@ struct PluginGlobal {
     quiet: bool,
 }
 
+/// Returns the definition of the command line.
+pub(super) fn command() -> clap::Command {
+    let mut command = PluginCli::command();
+    command.build();
+    command
+}
+
 /// Runs the command line of the plugin to its end and returns the exit code.
 pub async fn run_plugin(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|verb| verb == COMPLETE) {
+        let words = arguments.iter().skip(2);
+        let words: Vec<String> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        return crate::finish(&GlobalArgs::default(), async |printer| {
+            completion::complete(printer, &words).await?;
+            Ok(ExitCode::SUCCESS)
+        })
+        .await;
+    }
     let cli = match crate::parse::<PluginCli>(arguments) {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -58,4 +78,14 @@ pub async fn run_plugin(arguments: impl IntoIterator<Item = OsString>) -> ExitCo
         Box::pin(k8s::run(&context, &cli.k8s)).await
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        PluginCli::command().debug_assert();
+    }
 }

@@ -6,7 +6,11 @@ use api::kubernetes::{Environment, Phase};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use workload::names::{PAUSED, ROLLOUT, TRACK, TRACK_LATEST};
+use serde_json::Value;
+use workload::names::{PAUSED, TRACK, TRACK_LATEST};
+use workload::pin::Slot;
+use workload::rollout::Recall;
+use workload::uses::Use;
 
 use crate::context::Context;
 use crate::error::{CommandError, Outcome};
@@ -16,7 +20,6 @@ use crate::k8s::inventory::{Inventory, Workload};
 use crate::k8s::kinds::ObjectName;
 use crate::k8s::object;
 use crate::k8s::show::{self, Listed, age};
-use crate::k8s::uses::Use;
 
 /// Shows workloads.
 #[derive(Debug, Args)]
@@ -172,7 +175,12 @@ fn row(
     now: Timestamp,
 ) -> Row {
     let (ready, desired) = object::readiness(workload.kind, &workload.object);
-    let environment = one.shown_environment();
+    let environment = one.environment.to_string();
+    let container = match &one.slot {
+        Slot::Pod => None,
+        Slot::Container(name) => Some(name.clone()),
+    };
+    let generation = one.pin.as_ref().map(ToString::to_string);
     let known = inventory.environment(workload.namespace(), &environment);
     let status = known.and_then(|known| known.status.as_ref());
     let created = object::text(&workload.object, "/metadata/creationTimestamp");
@@ -182,11 +190,11 @@ fn row(
         kind: workload.kind.name(),
         name: object::name(&workload.object).to_owned(),
         object: workload.name().to_string(),
-        number: one.pin().map(|pin| pin.number),
+        number: one.pin.as_ref().map(|pin| pin.number),
         live: status.and_then(|status| Some(status.live.as_ref()?.number)),
         tracking: annotation(TRACK) == Some(TRACK_LATEST),
         paused: annotation(PAUSED) == Some("true") || known.is_some_and(|one| one.spec.suspend),
-        phase: phase(known, workload, one.container.as_deref()),
+        phase: phase(known, workload, container.as_deref()),
         message: message(known, workload),
         ready,
         desired,
@@ -194,9 +202,12 @@ fn row(
         created: created.map(str::to_owned),
         age: age(created, now),
         environment,
-        container: one.container,
-        reference: one.reference,
-        generation: one.generation,
+        container,
+        reference: one
+            .reference
+            .or_else(|| generation.clone())
+            .unwrap_or_default(),
+        generation,
     }
 }
 
@@ -217,9 +228,16 @@ fn phase(
     if let Some(one) = of_state {
         return Some(shown_phase(one.phase).to_owned());
     }
-    let memory = object::annotation(&workload.object, ROLLOUT)?;
-    let memory: serde_json::Value = serde_json::from_str(memory).ok()?;
-    object::text(&memory, "/phase").map(|phase| phase.chars().take(40).collect())
+    let memory = memory(&workload.object);
+    memory.known().map(|memory| format!("{:?}", memory.phase))
+}
+
+/// Returns what the operator remembers on a workload.
+pub(crate) fn memory(object: &Value) -> Recall {
+    Recall::read(
+        |name| object::annotation(object, name),
+        |name| object.pointer("/metadata/labels")?.get(name)?.as_str(),
+    )
 }
 
 /// Returns a phase as the API has it.

@@ -4,6 +4,7 @@
 
 mod configuration;
 mod keys;
+mod kubernetes;
 mod laptop;
 mod project;
 mod publisher;

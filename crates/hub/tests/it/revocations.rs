@@ -111,7 +111,7 @@ async fn what_is_no_list_of_the_owner_is_refused_and_leaves_nothing() {
         (list("demo", 1, &[(digest, "\u{1b}[2J")]), "reason"),
         (list("demo", 1, &[(digest, &long)]), "reason"),
         (list("demo", 1 << 53, &[]), "9007199254740991"),
-        (many, "4001 generations"),
+        (many, "2001 generations"),
     ] {
         let outcome = pusher.put_revocations("demo", &sign(&wrong)).await;
         let text = refusal(outcome, ErrorCode::BadRequest);

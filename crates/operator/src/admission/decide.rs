@@ -14,8 +14,6 @@ use super::review::{Refusal, Request, Verdict};
 use crate::error::one_line;
 use crate::resolve::{ResolveError, Resolved, Resolver};
 
-/// How long all questions to the hub may take: the API server gives up after ten seconds.
-const BUDGET: Duration = Duration::from_secs(8);
 /// How many references are resolved at once.
 const AT_ONCE: usize = 8;
 
@@ -31,7 +29,7 @@ type Answers = BTreeMap<String, Result<Resolved, ResolveError>>;
 
 impl Judge {
     /// Gives a workload its pins, the runtime class and the placeholder image.
-    pub(crate) async fn mutate(&self, request: &Request) -> Verdict {
+    pub(crate) async fn mutate(&self, request: &Request, budget: Duration) -> Verdict {
         let plan = match Self::plan(request) {
             Ok(Some(plan)) => plan,
             Ok(None) => return Verdict::default(),
@@ -39,7 +37,7 @@ impl Judge {
         };
         let wanted = plan.wanted();
         let references = wanted.iter().map(|(_, reference)| reference.clone());
-        let answers = self.resolve(&request.namespace, references).await;
+        let answers = self.resolve(&request.namespace, references, budget).await;
         let systems = self.systems(request);
         let mut pins: BTreeMap<Slot, Pin> = BTreeMap::new();
         for (slot, reference) in wanted {
@@ -58,7 +56,7 @@ impl Judge {
     }
 
     /// Refuses what no node would run.
-    pub(crate) async fn validate(&self, request: &Request) -> Verdict {
+    pub(crate) async fn validate(&self, request: &Request, budget: Duration) -> Verdict {
         let plan = match Self::plan(request) {
             Ok(Some(plan)) => plan,
             Ok(None) => return Verdict::default(),
@@ -72,7 +70,7 @@ impl Judge {
         let unpinned: Vec<Reference> = plan.wanted().into_iter().map(|(_, one)| one).collect();
         let references: Vec<Reference> = kept.chain(unpinned.iter().cloned()).collect();
         let answers = self
-            .resolve(&request.namespace, references.iter().cloned())
+            .resolve(&request.namespace, references.iter().cloned(), budget)
             .await;
         let systems = self.systems(request);
         let mut warnings = Vec::new();
@@ -123,6 +121,7 @@ impl Judge {
         &self,
         namespace: &str,
         references: impl Iterator<Item = Reference>,
+        budget: Duration,
     ) -> Answers {
         let mut distinct: Vec<Reference> = Vec::new();
         for reference in references {
@@ -130,7 +129,7 @@ impl Judge {
                 distinct.push(reference);
             }
         }
-        let deadline = tokio::time::Instant::now() + BUDGET;
+        let deadline = tokio::time::Instant::now() + budget;
         let questions = distinct.into_iter().map(|reference| async move {
             let question = self.resolver.resolve(namespace, &reference);
             let answer = tokio::time::timeout_at(deadline, question).await;

@@ -8,3 +8,6 @@ mod server;
 pub(crate) use decide::Judge;
 pub(crate) use nodes::Nodes;
 pub(crate) use server::router;
+
+#[cfg(test)]
+mod tests;

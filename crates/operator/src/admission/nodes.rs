@@ -41,6 +41,12 @@ impl Nodes {
         Self(store)
     }
 
+    /// Returns nodes that somebody else watches.
+    #[cfg(test)]
+    pub(super) fn of(store: Store<PartialObjectMeta<Node>>) -> Self {
+        Self(store)
+    }
+
     /// Returns the systems that the pods of a template may meet.
     ///
     /// Where the template's own node selector or affinity speaks of them, it alone counts, as far as there are such

@@ -1,13 +1,14 @@
 //! The webhooks' HTTP side.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use serde::Deserialize;
 
 use super::decide::{Judge, label};
 use super::review::{Question, Request, Verdict};
@@ -15,6 +16,31 @@ use crate::http::Metrics;
 
 /// The API server takes objects of three megabytes at most, and sends two of them.
 const LARGEST_BODY: usize = 8 << 20;
+
+/// How long the API server waits unless it says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the API server adds to the address.
+#[derive(Debug, Deserialize)]
+struct Waiting {
+    /// How long it waits: whole seconds, as `10s`.
+    timeout: Option<String>,
+}
+
+impl Waiting {
+    /// Returns how long questions to others may take, so that an answer is still in time.
+    fn budget(&self) -> Duration {
+        let seconds = self
+            .timeout
+            .as_deref()
+            .and_then(|text| text.strip_suffix('s')?.parse().ok());
+        // No webhook may take longer than half a minute.
+        let timeout = seconds.map_or(TIMEOUT, |seconds: u64| {
+            Duration::from_secs(seconds.clamp(1, 30))
+        });
+        timeout * 4 / 5
+    }
+}
 
 /// What every request needs.
 #[derive(Debug, Clone)]
@@ -32,26 +58,31 @@ pub(crate) fn router(judge: Judge, metrics: Metrics) -> Router {
         .with_state(Desk { judge, metrics })
 }
 
-async fn mutate(State(desk): State<Desk>, body: Result<Json<Question>, JsonRejection>) -> Response {
+async fn mutate(
+    State(desk): State<Desk>,
+    Query(waiting): Query<Waiting>,
+    body: Result<Json<Question>, JsonRejection>,
+) -> Response {
     let request = match request(body) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let begun = Instant::now();
-    let verdict = desk.judge.mutate(&request).await;
+    let verdict = desk.judge.mutate(&request, waiting.budget()).await;
     desk.answer("mutate", &request, verdict, begun)
 }
 
 async fn validate(
     State(desk): State<Desk>,
+    Query(waiting): Query<Waiting>,
     body: Result<Json<Question>, JsonRejection>,
 ) -> Response {
     let request = match request(body) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let begun = Instant::now();
-    let verdict = desk.judge.validate(&request).await;
+    let verdict = desk.judge.validate(&request, waiting.budget()).await;
     desk.answer("validate", &request, verdict, begun)
 }
 
@@ -86,11 +117,31 @@ impl Desk {
 }
 
 /// Whoever sends something else is no API server, and gets no review back.
-fn request(body: Result<Json<Question>, JsonRejection>) -> Result<Request, Response> {
-    let Json(question) = body.map_err(|rejection| {
-        (rejection.status(), format!("{}\n", rejection.body_text())).into_response()
-    })?;
+fn request(body: Result<Json<Question>, JsonRejection>) -> Result<Request, (StatusCode, String)> {
+    let Json(question) =
+        body.map_err(|rejection| (rejection.status(), format!("{}\n", rejection.body_text())))?;
     question
         .request()
-        .map_err(|reason| (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response())
+        .map_err(|reason| (StatusCode::BAD_REQUEST, format!("{reason}\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_leaves_in_time_for_the_api_server() {
+        let budget = |timeout: Option<&str>| {
+            let timeout = timeout.map(str::to_owned);
+            Waiting { timeout }.budget().as_millis()
+        };
+        assert_eq!(budget(None), 8_000);
+        assert_eq!(budget(Some("10s")), 8_000);
+        assert_eq!(budget(Some("5s")), 4_000);
+        assert_eq!(budget(Some("0s")), 800);
+        assert_eq!(budget(Some("99999s")), 24_000);
+        for strange in ["", "s", "-3s", "1h", "é"] {
+            assert_eq!(budget(Some(strange)), 8_000, "{strange}");
+        }
+    }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Install {
     /// The shim to place [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     shim: Option<PathBuf>,
+    /// Takes Nival off the machine instead
+    #[arg(long)]
+    remove: bool,
 }
 
 /// Which machine, and how its containerd is set up.
@@ -90,12 +93,15 @@ pub(crate) async fn run(global: &Global, wish: &Install) -> Result<(), Failure> 
     let installation = match wish.machine.installation() {
         Ok(installation) => installation,
         // Nothing can be written there, and nothing has to be where the extension is.
-        Err(PresetError::Talos) if extended(&wish.machine).await => {
+        Err(PresetError::Talos) if wish.remove || extended(&wish.machine).await => {
             tracing::info!("the system extension has brought everything");
             return Ok(());
         }
         Err(error) => return Err(error.into()),
     };
+    if wish.remove {
+        return Ok(installation.uninstall().await?);
+    }
     let shim = match &wish.shim {
         Some(shim) => shim.clone(),
         None => std::env::current_exe()?.with_file_name(SHIM),

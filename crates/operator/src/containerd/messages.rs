@@ -33,6 +33,35 @@ pub(super) struct StatusResponse {
     pub(super) info: HashMap<String, String>,
 }
 
+/// `runtime.v1.ListPodSandboxRequest`, for all of them.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct ListPodSandboxRequest {}
+
+/// `runtime.v1.ListPodSandboxResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct ListPodSandboxResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) items: Vec<PodSandbox>,
+}
+
+/// `runtime.v1.PodSandbox`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct PodSandbox {
+    #[prost(message, optional, tag = "2")]
+    pub(super) metadata: Option<PodSandboxMetadata>,
+    #[prost(string, tag = "7")]
+    pub(super) runtime_handler: String,
+}
+
+/// `runtime.v1.PodSandboxMetadata`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct PodSandboxMetadata {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "3")]
+    pub(super) namespace: String,
+}
+
 /// `runtime.v1.ImageSpec`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct ImageSpec {

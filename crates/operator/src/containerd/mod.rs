@@ -16,7 +16,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
-use messages::{StatusRequest, StatusResponse, VersionRequest, VersionResponse};
+use messages::{
+    ListPodSandboxRequest, ListPodSandboxResponse, StatusRequest, StatusResponse, VersionRequest,
+    VersionResponse,
+};
 
 /// Every question is answered at once by a containerd that is well.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,6 +124,27 @@ impl Containerd {
                 .unwrap_or_default()
                 .to_owned(),
         }))
+    }
+
+    /// Returns the pods that a runtime handler runs, as `namespace/name`, ended ones among them.
+    pub(crate) async fn pods_of(&self, handler: &str) -> Result<Vec<String>, ContainerdError> {
+        let answer: ListPodSandboxResponse = self
+            .ask(
+                "/runtime.v1.RuntimeService/ListPodSandbox",
+                ListPodSandboxRequest {},
+            )
+            .await?;
+        let pods = answer
+            .items
+            .into_iter()
+            .filter(|pod| pod.runtime_handler == handler)
+            .map(|pod| {
+                let metadata = pod.metadata.unwrap_or_default();
+                format!("{}/{}", metadata.namespace, metadata.name)
+            });
+        let mut pods: Vec<String> = pods.collect();
+        pods.sort_unstable();
+        Ok(pods)
     }
 
     async fn ask<Q, A>(&self, method: &'static str, question: Q) -> Result<A, ContainerdError>

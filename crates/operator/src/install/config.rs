@@ -17,6 +17,9 @@ const MOST_FILES: usize = 256;
 pub(crate) const VERSION_3: &str = "io.containerd.cri.v1.runtime";
 pub(crate) const VERSION_2: &str = "io.containerd.grpc.v1.cri";
 
+/// The file with the handler, where a file of its own can have it.
+pub(crate) const DROP_IN: &str = "nival.toml";
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -73,7 +76,7 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
         let table = text.parse().map_err(|source| ConfigError::Syntax {
             path: path.to_owned(),
             source: Box::new(source),
@@ -97,6 +100,10 @@ impl ConfigFile {
         let paths = listed.into_iter().flatten().filter_map(Value::as_str);
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         paths.map(|path| folder.join(path)).collect()
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.path.file_name().is_some_and(|own| own == name)
     }
 
     /// Returns a plugin's section.
@@ -161,6 +168,29 @@ impl Configuration {
         }
     }
 
+    /// Returns the version and the CRI's name that one more file has to have. containerd 2.1 takes the version of the
+    /// last file for that of all of them: a newer one beside an older configuration would hide all that this says.
+    pub(crate) fn form(&self) -> (i64, &'static str) {
+        let version = self.files.first().map_or(3, ConfigFile::version);
+        // Some name the parts of the CRI as version 3 does and say that they are of version 2.
+        let newer = self
+            .files
+            .iter()
+            .any(|file| file.section(VERSION_3).is_some());
+        match version {
+            2 if newer => (2, VERSION_3),
+            2 => (2, VERSION_2),
+            // 2.4 has version 4, in which the CRI is as in 3. Whatever comes after it is seen by what containerd says.
+            version => (version.max(3), VERSION_3),
+        }
+    }
+
+    /// Tells whether Nival's own file, where there is one, has the form that it has to have beside the others.
+    pub(crate) fn is_in_form(&self) -> bool {
+        let mut own = self.files.iter().filter(|file| file.is_named(DROP_IN));
+        own.all(|file| file.version() == self.form().0)
+    }
+
     /// Returns which file's section of the CRI counts, where sections stand in each other's place.
     pub(crate) fn deciding(&self) -> Option<&ConfigFile> {
         let has = |file: &&ConfigFile| {
@@ -191,7 +221,7 @@ fn check(file: &ConfigFile) -> Result<(), ConfigError> {
         return Err(ConfigError::Disabled { path: path() });
     }
     // A file of imports and settings of the daemon alone is the same in all versions.
-    if version < 2 && file.section("cri").is_some() || version > 3 {
+    if version < 2 && file.section("cri").is_some() {
         return Err(ConfigError::Version {
             path: path(),
             version,

@@ -23,7 +23,7 @@ pub(crate) struct EditError {
     reason: String,
 }
 
-fn refused(path: &Path, reason: impl ToString) -> EditError {
+fn refused(path: &Path, reason: &dyn std::fmt::Display) -> EditError {
     EditError {
         path: path.display().to_string(),
         reason: reason.to_string(),
@@ -31,8 +31,7 @@ fn refused(path: &Path, reason: impl ToString) -> EditError {
 }
 
 /// Returns the text of a file that registers the handler and nothing else.
-pub(crate) fn drop_in(plugin: &str, handler: &Table) -> String {
-    let version = if plugin == VERSION_2 { 2 } else { 3 };
+pub(crate) fn drop_in(version: i64, plugin: &str, handler: &Table) -> String {
     format!(
         "# Written by nival-operator install, which replaces it when it is started again.\nversion = {version}\n\n{}",
         section(plugin, handler)
@@ -57,6 +56,19 @@ fn section(plugin: &str, handler: &Table) -> String {
     text + &options
 }
 
+/// Returns the handler for runc as containerd has it where none is written.
+pub(crate) fn runc(plugin: &str) -> String {
+    let sandboxes = if plugin == VERSION_2 {
+        "sandbox_mode"
+    } else {
+        "sandboxer"
+    };
+    format!(
+        "\n[plugins.\"{plugin}\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
+         {sandboxes} = \"podsandbox\"\n"
+    )
+}
+
 /// Returns a file's text with one more import.
 pub(crate) fn with_import(file: &ConfigFile, import: &str) -> Result<String, EditError> {
     let mut document = parse(&file.path, &file.text)?;
@@ -65,7 +77,7 @@ pub(crate) fn with_import(file: &ConfigFile, import: &str) -> Result<String, Edi
         .or_insert(Item::Value(Array::new().into()));
     let list = imports
         .as_array_mut()
-        .ok_or_else(|| refused(&file.path, "imports is no list"))?;
+        .ok_or_else(|| refused(&file.path, &"imports is no list"))?;
     list.push(import);
     Ok(document.to_string())
 }
@@ -96,10 +108,10 @@ pub(crate) fn with_handler(
         let item = table.entry(key).or_insert(toml_edit::table());
         table = item
             .as_table_like_mut()
-            .ok_or_else(|| refused(&file.path, format!("{key} is no table")))?;
+            .ok_or_else(|| refused(&file.path, &format!("{key} is no table")))?;
     }
     let inline: toml_edit::InlineTable = toml_edit::ser::to_document(handler)
-        .map_err(|error| refused(&file.path, error))?
+        .map_err(|error| refused(&file.path, &error))?
         .into_table()
         .into_inline_table();
     table.insert(RUNTIME_CLASS, Item::Value(inline.into()));
@@ -170,6 +182,95 @@ pub(crate) fn without_marked(text: &str) -> String {
 fn parse(path: &Path, text: &str) -> Result<DocumentMut, EditError> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         let lines: Vec<&str> = error.message().lines().collect();
-        refused(path, lines.join(" "))
+        refused(path, &lines.join(" "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CRI: &str = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
+
+    fn file(text: &str) -> ConfigFile {
+        ConfigFile::parse(Path::new("/config.toml"), text.to_owned()).unwrap()
+    }
+
+    fn handler() -> Table {
+        crate::install::handler::wanted(&Table::new())
+    }
+
+    /// Adds the handler, and checks that it can be read and taken out again.
+    fn added(text: &str) -> String {
+        let with = with_handler(&file(text), VERSION_2, &handler()).unwrap();
+        let table: Table = with.parse().unwrap();
+        let runtimes = &table["plugins"][VERSION_2]["containerd"]["runtimes"];
+        assert_eq!(runtimes["nival"]["runtime_path"].as_str(), Some(SHIM));
+        let without: Table = without_handler(Path::new("/config.toml"), &with)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let runtimes = without["plugins"][VERSION_2]["containerd"].get("runtimes");
+        assert!(runtimes.is_none_or(|all| all.get("nival").is_none()));
+        with
+    }
+
+    #[test]
+    fn what_is_there_stays_as_it_is_written() {
+        let text = format!("version = 2 # as ever\n[{CRI}]\n  default_runtime_name = \"runc\"\n");
+        assert!(added(&text).starts_with(&text));
+        // Without an end of the last line.
+        assert!(added(text.trim_end()).starts_with(text.trim_end()));
+        // Where it was put before, once is enough.
+        let twice = added(&added(&text));
+        assert_eq!(twice.matches("runtimes.nival]").count(), 1);
+    }
+
+    #[test]
+    fn tables_that_are_written_in_one_line_get_it_there() {
+        let text =
+            format!("version = 2\n[{CRI}]\nruntimes = {{ runc = {{ runtime_type = \"x\" }} }}\n");
+        let with = added(&text);
+        assert!(with.contains("runc = { runtime_type = \"x\" }"), "{with}");
+    }
+
+    #[test]
+    fn another_handler_of_this_name_is_not_touched() {
+        let text = format!("version = 2\n[{CRI}.runtimes.nival]\nruntime_path = \"/else/where\"\n");
+        let left = without_handler(Path::new("/config.toml"), &text).unwrap();
+        assert_eq!(left, text);
+    }
+
+    #[test]
+    fn imports_come_and_go() {
+        for text in [
+            "version = 3\n",
+            "version = 3\nimports = [\"/a/*.toml\"] # others\n\n[debug]\nlevel = \"info\"\n",
+            "# a comment\n\n[debug]\nlevel = \"info\"\n",
+        ] {
+            let with = with_import(&file(text), "/b/nival*.toml").unwrap();
+            let table: Table = with.parse().unwrap();
+            let last = table["imports"].as_array().and_then(|all| all.last());
+            assert_eq!(last.and_then(Value::as_str), Some("/b/nival*.toml"));
+            let without = without_import(Path::new("/config.toml"), &with, "/b/nival*.toml");
+            let (left, before): (Table, Table) =
+                (without.unwrap().parse().unwrap(), text.parse().unwrap());
+            assert_eq!(left, before);
+        }
+        assert!(with_import(&file("imports = 3\n"), "/b").is_err());
+    }
+
+    #[test]
+    fn templates_get_one_part_between_its_marks() {
+        let fresh = template(None, VERSION_3, &handler());
+        assert!(fresh.starts_with(BASE), "{fresh}");
+        assert_eq!(template(Some(&fresh), VERSION_3, &handler()), fresh);
+        assert_eq!(without_marked(&fresh), format!("{BASE}\n"));
+        let own = "{{ template \"base\" . }}\n\n[mine]\n";
+        let with = template(Some(own), VERSION_3, &handler());
+        assert!(with.starts_with(own), "{with}");
+        assert_eq!(without_marked(&with), own);
+        let after = format!("{with}[later]\n");
+        assert_eq!(without_marked(&after), format!("{own}[later]\n"));
+    }
 }

@@ -18,11 +18,13 @@ use crate::error::one_line;
 use config::ConfigError;
 use edit::EditError;
 pub(crate) use machine::Host;
+use plan::Change;
 pub(crate) use preset::{Overrides, Places, Preset, PresetError};
 pub(crate) use programs::{ProgramsError, remove_unused};
 use record::Record;
 pub(crate) use restart::Restart;
 use restart::RestartError;
+use workload::names::RUNTIME_CLASS;
 
 /// Why an installation did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +52,26 @@ pub(crate) enum Failure {
     },
     #[error(transparent)]
     Restart(#[from] RestartError),
+    #[error(
+        "{}; without the handler nothing more could be done to them, so it stays: delete them and try again",
+        run_by(pods)
+    )]
+    PodsRun { pods: Vec<String> },
+    #[error("cannot tell which pods run by Nival")]
+    Pods(#[source] ContainerdError),
     #[error("cannot give containerd the placeholder image")]
     Placeholder(#[source] ContainerdError),
+}
+
+/// Names a few pods and counts the others.
+fn run_by(pods: &[String]) -> String {
+    const NAMED: usize = 3;
+    let named = pods[..pods.len().min(NAMED)].join(", ");
+    match pods.len() {
+        1 => format!("the pod {named} runs by Nival"),
+        count if count <= NAMED => format!("the pods {named} run by Nival"),
+        count => format!("the pods {named} and {} more run by Nival", count - NAMED),
+    }
 }
 
 fn hint(error: &std::io::Error) -> &'static str {
@@ -82,31 +102,22 @@ impl Installation {
             tracing::info!("the shim is in place: new pods get it, running ones keep theirs");
         }
         let changes = plan::install(&self.host, &self.places, &version)?;
-        let mut record = Record::read(&self.host);
-        if !changes.is_empty() {
-            record.add(&self.host, &changes).map_err(Failure::Write)?;
-            record::apply(&self.host, &changes).map_err(|error| {
-                // What was not written needs no taking back, and what cannot be written cannot be taken back.
-                record::revert(&self.host, &changes).ok();
-                Failure::Write(error)
-            })?;
-        }
-        for change in &changes {
-            tracing::info!(file = %change.path.display(), "written");
-        }
         if self.restart == Restart::None {
+            self.write(&changes)?;
             if !changes.is_empty() {
                 tracing::warn!("containerd has to be restarted for the new configuration");
             }
             return Ok(());
         }
-        let socket = self.socket();
-        if changes.is_empty() && restart::has_handler(&socket).await.unwrap_or(false) {
+        if changes.is_empty() && restart::has_handler(&self.socket()).await.unwrap_or(false) {
             tracing::info!(version, "everything is in place");
             return self.bring_placeholder().await;
         }
-        let outcome = self.restart(true).await;
-        let Err(error) = outcome else {
+        // Before anything is written: what nobody can restart is not changed.
+        let unit = restart::unit(&self.host, &self.places).await?;
+        let earlier = Record::read(&self.host);
+        let record = self.write(&changes)?;
+        let Err(error) = self.restart(&unit, true).await else {
             tracing::info!(version, "containerd has the handler");
             return self.bring_placeholder().await;
         };
@@ -114,11 +125,32 @@ impl Installation {
             return Err(error.into());
         }
         record::revert(&self.host, &changes).map_err(Failure::Write)?;
-        let again = self.restart(false).await.err();
+        record
+            .give_up_for(&self.host, &earlier)
+            .map_err(Failure::Write)?;
+        let again = self.restart(&unit, false).await.err();
         Err(Failure::TakenBack {
             reason: one_line(&error),
             again: again.map(|error| format!(", but {}", one_line(&error))),
         })
+    }
+
+    /// Makes changes, after it was written down what was there before.
+    fn write(&self, changes: &[Change]) -> Result<Record, Failure> {
+        let mut record = Record::read(&self.host);
+        if changes.is_empty() {
+            return Ok(record);
+        }
+        record.add(&self.host, changes).map_err(Failure::Write)?;
+        record::apply(&self.host, changes).map_err(|error| {
+            // What was not written needs no taking back, and what cannot be written cannot be taken back.
+            record::revert(&self.host, changes).ok();
+            Failure::Write(error)
+        })?;
+        for change in changes {
+            tracing::info!(file = %change.path.display(), "written");
+        }
+        Ok(record)
     }
 
     /// The node's neighbour looks for it all the time; with it here the node is ready at once.
@@ -130,8 +162,18 @@ impl Installation {
         bring.await.map(drop).map_err(Failure::Placeholder)
     }
 
-    /// Takes the handler and the shim away. Pods that run go on, and keep the shim that they were started with.
+    /// Takes the handler and the shim away, where no pod runs by them.
     pub(crate) async fn uninstall(&self) -> Result<(), Failure> {
+        let ask = async {
+            let containerd = Containerd::connect(&self.socket()).await?;
+            containerd.pods_of(RUNTIME_CLASS).await
+        };
+        match ask.await {
+            Ok(pods) if !pods.is_empty() => return Err(Failure::PodsRun { pods }),
+            // Where containerd is not to be restarted, it need not run.
+            Err(error) if self.restart == Restart::Systemd => return Err(Failure::Pods(error)),
+            _ => {}
+        }
         let version = self.containerd_version().await?;
         let record = Record::read(&self.host);
         let changes = plan::uninstall(&self.host, &self.places, &version, &record)?;
@@ -143,15 +185,16 @@ impl Installation {
         // Where an earlier attempt came only so far, nothing is left to write; what others have registered stays.
         let ours = !changes.is_empty() || running && !record.files.is_empty();
         if self.restart == Restart::Systemd && ours {
-            self.restart(false).await?;
+            let unit = restart::unit(&self.host, &self.places).await?;
+            self.restart(&unit, false).await?;
         }
         record.forget(&self.host).map_err(Failure::Write)?;
         programs::remove(&self.host).map_err(ProgramsError::from)?;
         Ok(())
     }
 
-    async fn restart(&self, wanted: bool) -> Result<(), RestartError> {
-        restart::restart(&self.host, &self.places).await?;
+    async fn restart(&self, unit: &str, wanted: bool) -> Result<(), RestartError> {
+        restart::restart(&self.host, unit).await?;
         restart::wait(&self.host, &self.places, wanted, self.patience).await
     }
 

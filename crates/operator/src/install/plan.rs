@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 use workload::Pattern;
 
-use super::config::{ConfigError, ConfigFile, Configuration, Merging, VERSION_2, VERSION_3};
+use super::config::{
+    ConfigError, ConfigFile, Configuration, DROP_IN, Merging, VERSION_2, VERSION_3,
+};
 use super::edit::{self, EditError};
 use super::machine::Host;
 use super::preset::Places;
 use super::record::Record;
 use super::{Failure, handler};
 
-/// The file with the handler, where a file of its own can have it.
-const DROP_IN: &str = "nival.toml";
 /// Finds it, and does no harm where it is gone: containerd does not start when a file that it is told of is missing.
 const IMPORT: &str = "nival*.toml";
 /// Beside the configuration, where no folder of drop-ins is imported.
@@ -41,16 +41,12 @@ pub(crate) fn install(host: &Host, places: &Places, version: &str) -> Result<Vec
     let configuration = Configuration::load(host, &places.config, merging)?;
     let containerd = configuration.containerd();
     let wanted = handler::wanted(&containerd);
-    if handler::is_as_wanted(&containerd, &wanted) {
+    if handler::is_as_wanted(&containerd, &wanted) && configuration.is_in_form() {
         return Ok(Vec::new());
     }
     let mut changes = if let Some(path) = imported(&configuration, merging) {
-        let plugin = if places.generated {
-            plugin(&configuration.files[0])
-        } else {
-            VERSION_3
-        };
-        vec![change(host, path, edit::drop_in(plugin, &wanted))?]
+        let (version, plugin) = configuration.form();
+        vec![change(host, path, edit::drop_in(version, plugin, &wanted))?]
     } else if places.generated {
         vec![template(host, &configuration, places, &wanted)?]
     } else {
@@ -109,8 +105,10 @@ fn beside(
         None => format!("version = 3\nimports = [\"{import}\"]\n"),
     };
     // The handler first: nothing reads it before the other change is made.
+    let (version, plugin) = configuration.form();
+    let handler = edit::drop_in(version, plugin, wanted);
     Ok(vec![
-        change(host, folder.join(DROP_IN), edit::drop_in(VERSION_3, wanted))?,
+        change(host, folder.join(DROP_IN), handler)?,
         change(host, places.config.clone(), text)?,
     ])
 }
@@ -123,11 +121,13 @@ fn inside(
     places: &Places,
     wanted: &Table,
 ) -> Result<Change, Failure> {
+    // Where handlers are written, the one for runc that holds otherwise is gone, unless it is written, too.
+    let alone = !configuration.containerd().contains_key("runtimes");
     let Some(file) = configuration
         .deciding()
         .or_else(|| configuration.files.first())
     else {
-        let text = edit::drop_in(VERSION_2, wanted);
+        let text = edit::drop_in(2, VERSION_2, wanted) + &edit::runc(VERSION_2);
         return Ok(change(host, places.config.clone(), text)?);
     };
     let version = file.version();
@@ -135,7 +135,11 @@ fn inside(
         let path = file.path.clone();
         return Err(ConfigError::Version { path, version }.into());
     }
-    let text = edit::with_handler(file, plugin(file), wanted)?;
+    let plugin = plugin(file);
+    let mut text = edit::with_handler(file, plugin, wanted)?;
+    if alone {
+        text.push_str(&edit::runc(plugin));
+    }
     Ok(change(host, file.path.clone(), text)?)
 }
 
@@ -207,4 +211,50 @@ fn stripped(path: &Path, text: &str) -> Result<Option<String>, EditError> {
     let text = edit::without_handler(path, text)?;
     let import = path.with_file_name(FOLDER).join(IMPORT);
     edit::without_import(path, &text, &import.display().to_string()).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+
+    use super::super::preset::{Overrides, Preset};
+    use super::*;
+
+    #[test]
+    fn a_drop_in_follows_the_version_of_the_configuration() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("etc/containerd");
+        fs::create_dir_all(folder.join("conf.d")).unwrap();
+        let configure = |version: u8| {
+            let text =
+                format!("version = {version}\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+            fs::write(folder.join("config.toml"), text).unwrap();
+        };
+        let host = Host::new(root.path());
+        let places = Preset::Containerd
+            .places(&host, Overrides::default())
+            .unwrap();
+        let plan = || install(&host, &places, "2.1.9").unwrap();
+        configure(2);
+        let [change] = &plan()[..] else {
+            panic!("one file changes");
+        };
+        assert_eq!(change.path, Path::new("/etc/containerd/conf.d/nival.toml"));
+        let text = change.after.clone().unwrap();
+        assert!(
+            text.contains("version = 2\n") && text.contains(VERSION_2),
+            "{text}"
+        );
+        fs::write(folder.join("conf.d/nival.toml"), text).unwrap();
+        assert_eq!(plan(), []);
+        // As after `containerd config migrate`.
+        configure(3);
+        let text = plan()[0].after.clone().unwrap();
+        assert!(
+            text.contains("version = 3\n") && text.contains(VERSION_3),
+            "{text}"
+        );
+        fs::write(folder.join("conf.d/nival.toml"), text).unwrap();
+        assert_eq!(plan(), []);
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Places {
 pub(crate) enum PresetError {
     #[error(
         "this is Talos Linux, whose root cannot be written to: install Nival's system extension (deploy/talos), which \
-         brings the shim and containerd's configuration, and start the installer with --skip"
+         brings the shim and containerd's configuration"
     )]
     Talos,
     #[error(

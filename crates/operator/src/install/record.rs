@@ -16,7 +16,7 @@ const FILE: &str = "/opt/nival/installed.json";
 const LARGEST: u64 = 16 << 20;
 
 /// What was changed.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
     pub(crate) files: BTreeMap<PathBuf, Kept>,
@@ -25,7 +25,7 @@ pub(crate) struct Record {
 }
 
 /// A file that was changed.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kept {
     /// Its text before; absent where it was made.
@@ -62,17 +62,36 @@ impl Record {
                 self.folders.insert(folder.to_owned());
             }
         }
-        let place = host.path(Path::new(FILE));
-        // Configurations may hold passwords for registries.
-        host::fs::write_atomic_private(&place, &serde_json::to_vec_pretty(self)?)
+        self.write(host)
+    }
+
+    /// Removes the folders that were made and are empty again, and goes back to an earlier record.
+    pub(crate) fn give_up_for(&self, host: &Host, earlier: &Self) -> io::Result<()> {
+        for folder in self.folders.difference(&earlier.folders) {
+            // One that others have put something into stays.
+            fs::remove_dir(host.path(folder)).ok();
+        }
+        if earlier.files.is_empty() {
+            Self::delete(host)
+        } else {
+            earlier.write(host)
+        }
     }
 
     /// Removes the folders that were made and are empty again, and the record itself.
     pub(crate) fn forget(&self, host: &Host) -> io::Result<()> {
-        for folder in self.folders.iter().rev() {
-            // One that others have put something into stays.
-            fs::remove_dir(host.path(folder)).ok();
-        }
+        self.give_up_for(host, &Self::default())
+    }
+
+    fn write(&self, host: &Host) -> io::Result<()> {
+        // Configurations may hold passwords for registries.
+        host::fs::write_atomic_private(
+            &host.path(Path::new(FILE)),
+            &serde_json::to_vec_pretty(self)?,
+        )
+    }
+
+    fn delete(host: &Host) -> io::Result<()> {
         match fs::remove_file(host.path(Path::new(FILE))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

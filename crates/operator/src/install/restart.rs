@@ -40,25 +40,34 @@ pub(crate) enum RestartError {
     Late { seconds: u64, last: String },
 }
 
-/// Restarts the service that runs containerd. Its pods go on: they are children of their shims, not of the service.
-pub(crate) async fn restart(host: &Host, places: &Places) -> Result<(), RestartError> {
+/// Returns the service that runs containerd.
+pub(crate) async fn unit(host: &Host, places: &Places) -> Result<String, RestartError> {
     let (host, units) = (host.clone(), places.units.clone());
-    let work = move || {
+    blocking(move || {
         let active = |unit: &&String| {
-            host.run("systemctl", &["is-active", "--quiet", unit])
+            host.run("systemctl", &["--quiet", "is-active", unit])
                 .is_ok()
         };
-        let Some(unit) = units.iter().find(active) else {
-            let units = units.join(", ");
-            return Err(RestartError::NoUnit { units });
-        };
-        tracing::info!(unit, "restarting containerd");
-        host.run("systemctl", &["restart", unit])
-            .map_err(|source| RestartError::Restart {
-                unit: unit.clone(),
-                source,
-            })
-    };
+        let found = units.iter().find(active).cloned();
+        found.ok_or_else(|| RestartError::NoUnit {
+            units: units.join(", "),
+        })
+    })
+    .await
+}
+
+/// Restarts it. Its pods go on: they are children of their shims, not of the service.
+pub(crate) async fn restart(host: &Host, unit: &str) -> Result<(), RestartError> {
+    let (host, unit) = (host.clone(), unit.to_owned());
+    tracing::info!(unit, "restarting containerd");
+    blocking(move || {
+        host.run("systemctl", &["restart", &unit])
+            .map_err(|source| RestartError::Restart { unit, source })
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))

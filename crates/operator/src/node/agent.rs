@@ -68,9 +68,7 @@ impl Agent {
 
     fn failed(&self, error: ttrpc::Error, method: &'static str) -> AgentError {
         match error {
-            ttrpc::Error::RpcStatus(status) if status.code() == ttrpc::Code::UNIMPLEMENTED => {
-                AgentError::Unknown(method)
-            }
+            ttrpc::Error::RpcStatus(status) if is_unknown(&status) => AgentError::Unknown(method),
             ttrpc::Error::RpcStatus(status) => AgentError::Refused(status.message),
             other => self.away(other),
         }
@@ -139,4 +137,10 @@ impl Agent {
             .map(drop)
             .map_err(|error| self.failed(error, "Credentials"))
     }
+}
+
+/// An agent without the method says so in one of two ways: its protocol does not have it, or only that does.
+fn is_unknown(status: &ttrpc::Status) -> bool {
+    status.code() == ttrpc::Code::UNIMPLEMENTED
+        || status.code() == ttrpc::Code::NOT_FOUND && status.message.ends_with("is not supported")
 }

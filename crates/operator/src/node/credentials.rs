@@ -152,8 +152,12 @@ fn token(secret: &Secret, credential: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use api::agent::{self as wire, create_agent};
     use fs_err as fs;
     use k8s_openapi::ByteString;
+    use ttrpc::r#async::{Server, TtrpcContext};
 
     use super::*;
 
@@ -180,5 +184,86 @@ mod tests {
         assert_eq!(token(&secret(b"\xff"), "a"), None);
         assert_eq!(token(&secret(&[b'a'; LARGEST_TOKEN + 1]), "a"), None);
         assert_eq!(token(&Secret::default(), "a"), None);
+    }
+
+    /// Keeps what it was handed; or knows nothing of tokens, as agents once did.
+    struct Recorder(Option<Arc<Mutex<Vec<usize>>>>);
+
+    #[async_trait::async_trait]
+    impl wire::Agent for Recorder {
+        async fn credentials(
+            &self,
+            _: &TtrpcContext,
+            asked: wire::CredentialsRequest,
+        ) -> ttrpc::Result<wire::CredentialsResponse> {
+            let Some(handed) = &self.0 else {
+                let text = "/nival.agent.v1.Agent/credentials is not supported".to_owned();
+                return Err(ttrpc::Error::RpcStatus(ttrpc::get_status(
+                    ttrpc::Code::NOT_FOUND,
+                    text,
+                )));
+            };
+            handed.lock().unwrap().push(asked.credentials.len());
+            Ok(wire::CredentialsResponse::default())
+        }
+    }
+
+    /// Returns a server on a socket, and credentials that hold a token.
+    async fn scene(recorder: Recorder) -> (tempfile::TempDir, Server, Agent, Credentials) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent.sock");
+        let mut server = Server::new()
+            .bind(&format!("unix://{}", socket.display()))
+            .unwrap()
+            .register_service(create_agent(Arc::new(recorder)));
+        server.start().await.unwrap();
+        host::tls::install();
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let mut credentials = Credentials::new(Client::try_from(nowhere).unwrap());
+        let place = ("team".to_owned(), "hub".to_owned());
+        credentials.places = Places::from([("a".to_owned(), place)]);
+        credentials.set("first");
+        (folder, server, Agent::new(&socket), credentials)
+    }
+
+    impl Credentials {
+        fn set(&self, token: &str) {
+            let tokens = Tokens::from([("a".to_owned(), token.to_owned())]);
+            self.tokens.send_replace(tokens);
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_are_handed_to_each_agent_once_and_again_when_they_change() {
+        let handed = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Recorder(Some(Arc::clone(&handed)));
+        let (_folder, mut server, agent, mut credentials) = scene(recorder).await;
+        let count = || handed.lock().unwrap().len();
+        credentials.hand_over(&agent, "one").await;
+        credentials.hand_over(&agent, "one").await;
+        assert_eq!(count(), 1);
+        credentials.hand_over(&agent, "two").await;
+        assert_eq!(count(), 2, "another agent has none");
+        credentials.set("second");
+        credentials.hand_over(&agent, "two").await;
+        assert_eq!(*handed.lock().unwrap(), [1, 1, 1]);
+        // Where the configuration names none any more, the agent forgets them.
+        credentials.places.clear();
+        credentials.tokens.send_replace(Tokens::new());
+        credentials.hand_over(&agent, "two").await;
+        credentials.hand_over(&agent, "two").await;
+        assert_eq!(*handed.lock().unwrap(), [1, 1, 1, 0]);
+        server.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_knows_no_tokens_is_asked_once() {
+        let (_folder, mut server, agent, mut credentials) = scene(Recorder(None)).await;
+        credentials.hand_over(&agent, "old").await;
+        assert!(credentials.handed.is_some());
+        server.shutdown().await.unwrap();
+        // One that is away is asked again.
+        credentials.hand_over(&agent, "new").await;
+        assert_eq!(credentials.handed.unwrap().0, "old");
     }
 }

@@ -26,13 +26,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Failure, one_line};
-use crate::install::Installation;
+use crate::install::{self, Installation};
 use agent::Agent;
 use credentials::Credentials;
 use look::Looker;
 use metrics::Metrics;
 use prefetch::Prefetches;
 use report::Reporter;
+pub(crate) use state::PODS_LEFT;
 use state::{Readiness, Removal, State};
 
 /// How often everything is looked at.
@@ -41,6 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// How long the label may take to go before Nival is taken off all the same.
 const LABEL_PATIENCE: Duration = Duration::from_secs(20);
+/// How long pods in environments may take to end before what they need stays.
+const PODS_PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -152,24 +155,21 @@ impl Keeper {
         begin: impl FnOnce(watch::Receiver<State>),
         told: watch::Receiver<State>,
     ) {
-        let mut begin = Some((begin, told));
+        self.look(&NivalNodeSpec::default()).await;
+        begin(told);
         let mut tidied: Option<Instant> = None;
         loop {
             let wish = asked.borrow_and_update().clone();
-            if wish.remove && self.removal != Removal::Done {
+            if wish.remove && !self.removal.is_done() {
                 self.remove().await;
-                continue;
             }
-            if tidied.is_none_or(|time| time.elapsed() >= TIDY_EVERY) {
-                self.looker.tidy();
-                self.credentials.configure(&self.setup.config);
-                tidied = Some(Instant::now());
-            }
-            if self.removal != Removal::Done {
+            if !self.removal.is_done() {
+                if tidied.is_none_or(|time| time.elapsed() >= TIDY_EVERY) {
+                    self.looker.tidy();
+                    self.credentials.configure(&self.setup.config);
+                    tidied = Some(Instant::now());
+                }
                 self.look(&wish).await;
-            }
-            if let Some((begin, told)) = begin.take() {
-                begin(told);
             }
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
@@ -214,28 +214,42 @@ impl Keeper {
 
     /// Takes Nival off the node, and tries that again until it is done.
     async fn remove(&mut self) {
+        self.removing(Removal::Begun);
+        // No new pod is sent here while what it needs goes away.
+        let gone = self.labels.wait_for(|label| *label == Some(false));
+        if timeout(LABEL_PATIENCE, gone).await.is_err() {
+            tracing::warn!("the node's label is still there");
+        }
+        let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
-        let mut failure = None;
-        while self.removal != Removal::Done {
-            self.removing(Removal::Begun(failure));
-            // No new pod is sent here while what it needs goes away.
-            let gone = self.labels.wait_for(|label| *label == Some(false));
-            if timeout(LABEL_PATIENCE, gone).await.is_err() {
-                tracing::warn!("the node's label is still there");
-            }
-            failure = match self.take_off().await {
-                Ok(()) => {
-                    tracing::info!("Nival is off this node");
-                    self.removing(Removal::Done);
+        loop {
+            match self.setup.installation.uninstall().await {
+                Ok(()) => break,
+                Err(install::Failure::PodsRun { .. }) if begun.elapsed() < PODS_PATIENCE => {
+                    sleep(LOOK_EVERY).await;
+                }
+                // They need the handler, and so does whoever wants to stop them.
+                Err(error @ install::Failure::PodsRun { .. }) => {
+                    let left = one_line(&error);
+                    tracing::warn!("{left}");
+                    self.removing(Removal::Done(Some(left)));
                     return;
                 }
-                Err(error) => Some(one_line(&*error)),
-            };
-            tracing::error!(failure, "cannot take Nival off this node");
-            self.removing(Removal::Begun(failure.clone()));
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+                Err(error) => {
+                    let failure = one_line(&error);
+                    tracing::error!(failure, "cannot take Nival off this node");
+                    self.removing(Removal::Failed(failure));
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
         }
+        // Nothing refers to it any more, and with nobody to look after it it may as well stay.
+        if let Err(error) = self.looker.remove_placeholder().await {
+            tracing::warn!(error = %one_line(&error), "the placeholder image stays");
+        }
+        tracing::info!("Nival is off this node");
+        self.removing(Removal::Done(None));
     }
 
     fn removing(&mut self, removal: Removal) {
@@ -246,10 +260,5 @@ impl Keeper {
             ..self.states.borrow().clone()
         };
         self.show(state);
-    }
-
-    async fn take_off(&self) -> Result<(), Failure> {
-        self.setup.installation.uninstall().await?;
-        Ok(self.looker.remove_placeholder().await?)
     }
 }

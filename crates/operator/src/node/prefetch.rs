@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::kubernetes::{Prefetch, PrefetchState, PrefetchStatus};
 use env_spec::Pin;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::agent::{Agent, AgentError, Told};
@@ -26,7 +26,7 @@ struct Wish {
     failures: u32,
     /// When it may be tried again.
     not_before: Option<Instant>,
-    running: Option<Id>,
+    running: Option<AbortHandle>,
 }
 
 /// All that were asked for.
@@ -55,8 +55,13 @@ impl Prefetches {
             .take(MOST)
             .map(|wish| wish.generation.as_str())
             .collect();
-        self.wishes
-            .retain(|generation, _| wishes.contains(&generation.as_str()));
+        self.wishes.retain(|generation, wish| {
+            let asked = wishes.contains(&generation.as_str());
+            if let Some(task) = wish.running.as_ref().filter(|_| !asked) {
+                task.abort();
+            }
+            asked
+        });
         for generation in wishes {
             self.wishes.entry(generation.to_owned()).or_default();
         }
@@ -71,10 +76,12 @@ impl Prefetches {
             };
             let wish = self
                 .wishes
-                .values_mut()
-                .find(|wish| wish.running == Some(id));
-            if let Some(wish) = wish {
-                wish.ended(failure, now);
+                .iter_mut()
+                .find(|(_, wish)| wish.running.as_ref().is_some_and(|task| task.id() == id));
+            if let Some((generation, wish)) = wish {
+                // The agent waits only so long for a fetch, which goes on all the same.
+                let goes_on = told.fetches.contains_key(generation);
+                wish.ended(failure.filter(|_| !goes_on), now);
             }
         }
         let mut due: VecDeque<String> = VecDeque::new();
@@ -101,9 +108,9 @@ impl Prefetches {
         let (agent, system) = (self.agent.clone(), self.system.clone());
         let reference = generation.to_owned();
         let work = async move { agent.prefetch(&reference, &system).await };
-        let id = self.running.spawn(work).id();
+        let task = self.running.spawn(work);
         if let Some(wish) = self.wishes.get_mut(generation) {
-            wish.running = Some(id);
+            wish.running = Some(task);
         }
     }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use workload::names::{NODE, NODE_READY};
 
 use super::metrics::Metrics;
-use super::state::{Removal, State};
+use super::state::State;
 use crate::error::{Failure, one_line};
 
 /// Who writes the state.
@@ -88,7 +88,7 @@ impl Reporter {
             }
             let outcome = timeout(PATIENCE, self.write(&state)).await;
             match outcome.unwrap_or_else(|_late| Err("it did not answer in time".into())) {
-                Ok(()) if state.removal == Removal::Done => return,
+                Ok(()) if state.removal.is_done() => return,
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     next = RESYNC;

@@ -11,16 +11,27 @@ use super::look::Seen;
 /// How long pods may still be sent to a node where something is missing: an agent that restarts is back by then.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// The reason of a node that containerd's handler stays on, because pods run by it.
+pub(crate) const PODS_LEFT: &str = "PodsLeft";
+
 /// How far taking Nival off the node is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Removal {
     /// Nobody asked for it.
     #[default]
     No,
-    /// It is under way, or was tried and failed: with the reason.
-    Begun(Option<String>),
-    /// Nothing of Nival is left but what pods still run.
-    Done,
+    /// It is under way.
+    Begun,
+    /// It was tried and failed, and is tried again.
+    Failed(String),
+    /// It is over; the text tells what stays.
+    Done(Option<String>),
+}
+
+impl Removal {
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
 }
 
 /// Everything that is said about the node.
@@ -62,7 +73,7 @@ impl State {
             ("RuntimeReady", &self.seen.no_runtime),
             ("AgentReady", &self.seen.no_agent),
         ];
-        let removed = self.removal == Removal::Done;
+        let removed = self.removal.is_done();
         let conditions = conditions.map(|(kind, problem)| {
             let problem = problem.clone();
             let gone = || ("Removed", "Nival was taken off this node".to_owned());
@@ -89,12 +100,15 @@ impl State {
             (NodeState::NotReady, reason.to_owned(), message.to_owned())
         };
         match (&self.removal, self.seen.problem()) {
-            (Removal::Done, _) => {
+            (Removal::Done(None), _) => {
                 let message = "Nival was taken off this node".to_owned();
                 (NodeState::Removed, "Removed".to_owned(), message)
             }
-            (Removal::Begun(None), _) => not_ready("Removing", "Nival is taken off this node"),
-            (Removal::Begun(Some(why)), _) => not_ready("RemoveFailed", why),
+            (Removal::Done(Some(left)), _) => {
+                (NodeState::Removed, PODS_LEFT.to_owned(), left.clone())
+            }
+            (Removal::Begun, _) => not_ready("Removing", "Nival is taken off this node"),
+            (Removal::Failed(why), _) => not_ready("RemoveFailed", why),
             (Removal::No, Some((reason, message))) => not_ready(reason, message),
             (Removal::No, None) => {
                 let message = "pods may run in environments here".to_owned();
@@ -185,7 +199,7 @@ mod tests {
         };
         assert_eq!(time("Installed"), Some(long_ago.clone()));
         assert_ne!(time("AgentReady"), Some(long_ago));
-        state.removal = Removal::Done;
+        state.removal = Removal::Done(None);
         assert_eq!(state.status("", &[]).state, NodeState::Removed);
     }
 }

@@ -15,6 +15,8 @@ use env_spec::generation::LivePointer;
 use env_spec::{EnvironmentName, Pin, Reference, System};
 
 pub(crate) use error::ResolveError;
+#[cfg(test)]
+pub(crate) use error::TokenError;
 use hub::{Hub, Way};
 use pointers::Pointers;
 use records::{Records, Verified, believe, is_meant};

@@ -1,46 +1,36 @@
-//! A node that runs containerd and nothing of Nival, with a stand-in for systemd.
+//! A node that runs containerd and nothing of Nival, and the installer on it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use fs_err as fs;
 use testkit::{Containerd, Failure, Line, Node, NodeOptions, World, programs};
 
-/// Asks for a restart by a file, and waits until that is gone: the test is what starts containerd.
-const SYSTEMCTL: &str = r#"#!/bin/sh
-echo "$@" >> "$0.log"
-case $1 in
-  is-active) [ "$3" = containerd ];;
-  restart)
-    touch "$0.wanted"
-    while [ -e "$0.wanted" ]; do sleep 0.05; done;;
-esac
-"#;
+const SHIM: &str = "containerd-shim-nival-v2";
+
+/// Where the machine's root is mounted once more.
+const HOST: &str = "/run/host";
 
 /// Such a node.
 pub(crate) struct Machine {
     pub(crate) node: Node,
     operator: PathBuf,
-    systemctl: PathBuf,
 }
 
 impl Machine {
     /// Starts one.
     pub(crate) fn start(world: &World, name: &str, line: Line) -> Result<Self, Failure> {
         let options = NodeOptions {
-            containerd: Containerd {
-                line,
-                handlers: Vec::new(),
-                imports: Vec::new(),
-            },
+            containerd: Containerd::plain(line),
             ..NodeOptions::default()
         };
-        let node = Node::start(world, name, &options)?;
-        // Where the installer puts things is a folder of tests on test machines.
-        node.kill_agent()?;
-        node.machine().shell("umount /opt/nival")?;
-        let shared = node.machine().shared();
-        let operator = shared.join("operator");
+        let node = Node::start_plain(world, name, &options)?;
+        // The installer sees the machine as it does from a container.
+        node.machine().shell(&format!(
+            "mkdir {HOST}; mount --rbind / {HOST}; mount --make-rslave {HOST}"
+        ))?;
+        // As in the operator's image, where the shim is beside it.
+        let operator = node.machine().shared().join("operator");
         fs::create_dir_all(&operator)?;
         for (source, name) in [
             (
@@ -51,17 +41,7 @@ impl Machine {
         ] {
             fs::copy(source, operator.join(name))?;
         }
-        let tools = shared.join("tools");
-        fs::create_dir_all(&tools)?;
-        let systemctl = tools.join("systemctl");
-        fs::write(&systemctl, SYSTEMCTL)?;
-        let mode = format!("chmod 755 {}", systemctl.display());
-        node.machine().shell(&mode)?;
-        Ok(Self {
-            node,
-            operator,
-            systemctl,
-        })
+        Ok(Self { node, operator })
     }
 
     /// Replaces the shim by a program that does the same and is another file.
@@ -72,32 +52,17 @@ impl Machine {
         Ok(file.write_all(b"newer")?)
     }
 
-    /// Runs the operator to its end, restarting containerd when it asks for that.
-    pub(crate) fn operator(&self, arguments: &[&str]) -> Result<Output, Failure> {
-        let mut command: Command = self.node.machine().command("env")?;
-        command
-            .arg(format!("PATH={}:/usr/bin:/bin", self.tools().display()))
-            .arg(self.operator.join("nival-operator"))
-            .args(arguments);
-        std::thread::scope(|scope| {
-            let run = scope.spawn(move || command.output());
-            let wanted = self.systemctl.with_extension("wanted");
-            while !run.is_finished() {
-                if wanted.exists() {
-                    // A configuration that it does not start with is for the installer to find out.
-                    self.node.restart_containerd().ok();
-                    fs::remove_file(&wanted)?;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-            let output = run.join().expect("the thread only runs a program")?;
-            Ok(output)
-        })
+    /// Runs the installer to its end.
+    pub(crate) fn run(&self, more: &[&str]) -> Result<Output, Failure> {
+        let program = self.operator.join("nival-operator").display().to_string();
+        let mut command = self.node.machine().command(&program)?;
+        let host = format!("--host={HOST}");
+        Ok(command.args(["install", &host]).args(more).output()?)
     }
 
-    /// Runs the operator and fails with what it said when it fails.
-    pub(crate) fn operate(&self, arguments: &[&str]) -> Result<String, Failure> {
-        let output = self.operator(arguments)?;
+    /// Runs the installer, and fails with what it said when it fails.
+    pub(crate) fn install(&self, more: &[&str]) -> Result<String, Failure> {
+        let output = self.run(more)?;
         let talk = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() {
             Ok(talk)
@@ -106,25 +71,17 @@ impl Machine {
         }
     }
 
-    /// Returns how often containerd was restarted.
-    pub(crate) fn restarts(&self) -> usize {
-        let log = self.systemctl.with_extension("log");
-        let text = fs::read_to_string(log).unwrap_or_default();
-        text.lines()
-            .filter(|line| *line == "restart containerd")
-            .count()
+    /// Returns the number of containerd's process: another one after a restart.
+    pub(crate) fn containerd(&self) -> Vec<u32> {
+        self.node.machine().processes("containerd")
     }
 
-    /// Returns all files below folders of the machine, with their bytes.
+    /// Returns the sums of all files that an installer may touch.
     pub(crate) fn files(&self) -> Result<String, Failure> {
         self.node.machine().shell(
-            "find /etc/containerd /opt/nival /etc/systemd -type f -exec sha256sum {} + | sort; find /etc/containerd /opt/nival -not -type f | sort",
+            "for folder in /etc/containerd /opt/nival; do \
+               if [ -e $folder ]; then find $folder -type f -exec sha256sum {} + ; find $folder -printf '%p %y %m %l\\n'; fi; \
+             done | sort",
         )
     }
-
-    fn tools(&self) -> &Path {
-        self.systemctl.parent().expect("it is in a folder")
-    }
 }
-
-const SHIM: &str = "containerd-shim-nival-v2";

@@ -1,5 +1,7 @@
 //! Tests of the operator as a program, beside a real API server and on real nodes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod failures;
 mod installing;
 mod machine;
@@ -8,4 +10,5 @@ mod pinning;
 mod refusals;
 mod rollouts;
 mod stage;
+mod trees;
 mod updates;

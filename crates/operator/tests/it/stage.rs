@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 use testkit::cluster::ADDRESS;
 use testkit::{Cluster, ClusterOptions, OWNER, Stack, poll};
 
-/// What the chart makes beside the operator.
-const WEBHOOKS: &str = include_str!("webhooks.yaml");
-/// What the chart makes in all.
+/// What the chart makes, as everybody gets it.
 const MANIFESTS: &str = include_str!("../../../../deploy/manifests/nival.yaml");
 /// Where Nival is installed.
 const NAMESPACE: &str = "nival-system";
@@ -54,7 +52,7 @@ impl Stage {
             .kubectl(&["create", "namespace", NAMESPACE])
             .unwrap();
         cluster.apply(&service()).unwrap();
-        cluster.apply(WEBHOOKS).unwrap();
+        cluster.apply(&webhooks()).unwrap();
         let definitions = Command::new(env!("CARGO_BIN_EXE_nival-operator"))
             .arg("crds")
             .output()
@@ -360,6 +358,14 @@ pub(crate) fn workload(kind: &str, name: &str, annotations: &Value) -> Value {
 /// A workload of `demo/web`.
 pub(crate) fn web(kind: &str, name: &str) -> Value {
     workload(kind, name, &json!({"nival.dev/environment": "demo/web"}))
+}
+
+/// The webhooks of the chart, to the letter.
+fn webhooks() -> String {
+    let is_webhooks = |one: &&str| one.contains("WebhookConfiguration\n");
+    let all: Vec<&str> = MANIFESTS.split("---\n").filter(is_webhooks).collect();
+    assert_eq!(all.len(), 2, "one that mutates and one that validates");
+    all.join("---\n")
 }
 
 /// The Service of the chart, whose pods are the replicas of the test.

@@ -3,6 +3,7 @@
 mod accounts;
 mod applications;
 mod failures;
+mod plugin;
 mod private;
 mod refusals;
 mod restricted;
@@ -22,6 +23,7 @@ pub(crate) const STORIES: &[&[Story]] = &[
     rollouts::STORIES,
     refusals::STORIES,
     private::STORIES,
+    plugin::STORIES,
     failures::STORIES,
     scale::STORIES,
 ];

@@ -13,4 +13,5 @@ mod laptop;
 mod leaks;
 mod pods;
 mod refusals;
+mod revoking;
 mod tampering;

@@ -105,6 +105,8 @@ impl ClusterError {
             Self::Refused { code: 401, .. } => {
                 Some("the cluster does not know who asks: log in to it anew")
             }
+            // Who was asked says itself what to do.
+            Self::Refused { message, .. } if message.contains("admission webhook") => None,
             Self::Refused { code: 403, .. } => Some(
                 "`kubectl auth can-i --list` shows what you may; ask who runs the cluster for the rest",
             ),

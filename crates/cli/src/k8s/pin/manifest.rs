@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use workload::pin::{Plan, Slot, apply, check};
 use workload::template::{Kind, Template, is_made_from_a_template};
+use workload::uses::Use;
 
 use super::resolver::Resolver;
 use crate::error::{CommandError, Doing as _, Outcome};
@@ -128,13 +129,16 @@ fn told(name: &str, kind: Kind, from: &Value, to: &Value) -> Vec<String> {
         annotations(from).unwrap_or_default(),
         annotations(to).unwrap_or_default(),
     );
-    let pins: Vec<String> = crate::k8s::uses::uses(&after)
+    let pins: Vec<String> = Use::all_in(&after)
         .into_iter()
         .filter_map(|one| {
-            let (_, generation, _) = one.names();
+            let generation = one.slot.generation();
             let changed = before.get(&generation) != after.get(&generation);
-            let pin = one.generation.as_ref().filter(|_| changed)?;
-            Some(format!("{name}: {} is {pin}", one.reference))
+            let pin = one.pin.filter(|_| changed)?;
+            Some(format!(
+                "{name}: {} is {pin}",
+                one.reference.unwrap_or_default()
+            ))
         })
         .collect();
     match pins.is_empty() {

@@ -79,11 +79,23 @@ pub(crate) async fn run(context: &Context, args: &PinArgs) -> Outcome {
         changes.push((file, name, text, pinned));
     }
     if args.check {
-        return checked(stale);
+        return checked(&stale);
     }
     changes
         .iter()
         .try_for_each(|(file, name, text, pinned)| write(context, file, name, text, pinned))
+}
+
+/// Returns a manifest's text with its pins.
+///
+/// # Errors
+/// Fails when a reference cannot be resolved.
+pub(crate) async fn pinned(context: &Context, text: &str) -> Outcome<String> {
+    let mut resolver = Resolver::new(context);
+    let pinned = Manifest::read(text, false)?
+        .pin(text, &mut resolver)
+        .await?;
+    Ok(pinned.text)
 }
 
 fn write(context: &Context, file: &Path, name: &str, text: &str, pinned: &Pinned) -> Outcome {
@@ -108,8 +120,8 @@ fn write(context: &Context, file: &Path, name: &str, text: &str, pinned: &Pinned
     Ok(fs_err::set_permissions(&file, rights)?)
 }
 
-fn checked(stale: Vec<String>) -> Outcome {
-    match stale.as_slice() {
+fn checked(stale: &[String]) -> Outcome {
+    match stale {
         [] => Ok(()),
         [only] => Err(CommandError::with_kind(
             ErrorKind::NotUpToDate,

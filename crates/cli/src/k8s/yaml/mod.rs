@@ -9,4 +9,6 @@ pub(crate) use read::{Document, read};
 pub(crate) use surgery::edit;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
