@@ -68,8 +68,8 @@ impl Conditions<'_> {
         let Some(answer) = self.answer else {
             return verdict("Unknown", "Waiting", "the hub has not been asked yet");
         };
-        if let Some((reason, message)) = &answer.error {
-            return verdict("False", reason, message);
+        if let Some(trouble) = &answer.trouble {
+            return verdict("False", trouble.reason, &trouble.message);
         }
         match self.live {
             Some(live) => {

@@ -10,7 +10,7 @@ use workload::pin::Slot;
 use workload::rollout::{self, Memory};
 
 use super::conditions::{Conditions, Stand};
-use crate::rollouts::index::{Index, Resource};
+use crate::rollouts::index::{Answer, Index, Resource};
 use crate::rollouts::patch::concerns;
 use crate::rollouts::seen::{Key, Workload};
 
@@ -32,15 +32,19 @@ impl Seen<'_> {
         let users = self.index.users(self.namespace, self.environment);
         let before = &self.resource.status;
         let answer = self.index.answer(self.namespace, self.environment);
-        let live = match answer {
-            Some(answer) => answer.live.as_ref().map(|live| Live {
+        let heard = answer
+            .and_then(|answer| answer.live.as_ref())
+            .map(|live| Live {
                 generation: live.pin.to_string(),
                 number: live.pin.number,
                 sequence: live.sequence,
                 since: live.since.clone(),
-            }),
-            // Who has just begun to lead has not asked yet.
-            None => before.live.clone(),
+            });
+        // Who has just begun to lead has not asked yet, or the hub is down just now.
+        let lasting = |answer: &Answer| answer.trouble.as_ref().is_some_and(|one| one.lasting);
+        let live = match answer.is_some_and(lasting) {
+            true => heard,
+            false => heard.or_else(|| before.live.clone()),
         };
         let rows: Vec<Row> = users
             .iter()

@@ -9,7 +9,7 @@ use workload::template::Kind;
 
 use super::status::Seen;
 use crate::rollouts::decide::Live;
-use crate::rollouts::index::{Answer, Index, Item};
+use crate::rollouts::index::{Answer, Index, Item, Trouble};
 use crate::rollouts::seen::read;
 
 const NAMESPACE: &str = "shop";
@@ -279,28 +279,47 @@ fn a_hub_that_is_down_changes_one_condition_and_keeps_what_was_known() {
     assert_eq!(said(&status, "Resolved").0, "Unknown");
     answer(&mut index, 13);
     let status = next(&mut index, false, &status, "2026-11-25T10:00:01Z");
-    let error = ("HubDown", "cannot reach the hub".to_owned());
-    index.put_answer(NAMESPACE, &environment(), Err(error));
-    let down = next(&mut index, false, &status, "2026-11-25T10:05:00Z");
+    let trouble = |reason, message: &str, lasting| Trouble {
+        reason,
+        message: message.to_owned(),
+        lasting,
+    };
+    let down = trouble("HubDown", "cannot reach the hub", false);
+    index.put_answer(NAMESPACE, &environment(), Err(down.clone()));
+    let later = next(&mut index, false, &status, "2026-11-25T10:05:00Z");
     assert_eq!(
-        said(&down, "Resolved"),
+        said(&later, "Resolved"),
         words("False", "HubDown", "cannot reach the hub")
     );
-    assert_eq!(down.live, status.live);
+    assert_eq!(later.live, status.live);
     let ready = |status: &EnvironmentStatus| status.conditions[1].clone();
     assert_eq!(
-        ready(&down),
+        ready(&later),
         ready(&status),
         "times of other conditions stay"
     );
     assert_eq!(
-        down.conditions[0].last_transition_time.0.to_string(),
+        later.conditions[0].last_transition_time.0.to_string(),
         "2026-11-25T10:05:00Z"
     );
-    // A new leader knows nothing yet, and says nothing else.
+    // A new leader knows nothing yet, and says nothing else; nor when it hears the same.
     let mut fresh = Index::default();
     put(&mut fresh, "web", 13, None, &json!({}));
-    assert_eq!(next(&mut fresh, false, &down, "2026-11-25T11:00:00Z"), down);
+    assert_eq!(
+        next(&mut fresh, false, &later, "2026-11-25T11:00:00Z"),
+        later
+    );
+    fresh.put_answer(NAMESPACE, &environment(), Err(down));
+    assert_eq!(
+        next(&mut fresh, false, &later, "2026-11-25T11:00:00Z"),
+        later
+    );
+    // What a namespace may not see any more, it is not told.
+    let denied = trouble("NotAllowed", "not visible", true);
+    fresh.put_answer(NAMESPACE, &environment(), Err(denied));
+    let status = next(&mut fresh, false, &later, "2026-11-25T12:00:00Z");
+    assert_eq!(status.live, None);
+    assert_eq!(said(&status, "Resolved").1, "NotAllowed");
 }
 
 #[test]

@@ -55,8 +55,19 @@ pub(crate) struct Answer {
     pub(crate) live: Option<Live>,
     /// The systems that the live generation was locked for.
     pub(crate) systems: Vec<System>,
-    /// Why there is no newer answer, in one word and in one line.
-    pub(crate) error: Option<(&'static str, String)>,
+    /// Why there is no newer answer.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// Why the hub gave no answer to a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// In one word.
+    pub(crate) reason: &'static str,
+    /// In one line.
+    pub(crate) message: String,
+    /// Whether it is an answer after all, and what was known before counts no longer.
+    pub(crate) lasting: bool,
 }
 
 /// A workload's wish for its nodes.
@@ -187,21 +198,24 @@ impl Index {
         (self.workloads.len(), tracked)
     }
 
-    /// Takes what the hub said. An error leaves the live generation that was known before.
+    /// Takes what the hub said. Trouble that passes leaves the live generation that was known before.
     pub(crate) fn put_answer(
         &mut self,
         namespace: &str,
         environment: &EnvironmentName,
-        answer: Result<Answer, (&'static str, String)>,
+        answer: Result<Answer, Trouble>,
     ) -> Vec<Item> {
         let place = (namespace.to_owned(), environment.clone());
         if !self.users.contains_key(&place) {
             return Vec::new();
         }
         let before = self.answers.get(&place);
-        let answer = answer.unwrap_or_else(|error| Answer {
-            error: Some(error),
-            ..before.cloned().unwrap_or_default()
+        let answer = answer.unwrap_or_else(|trouble| Answer {
+            trouble: Some(trouble.clone()),
+            ..before
+                .filter(|_| !trouble.lasting)
+                .cloned()
+                .unwrap_or_default()
         });
         if before == Some(&answer) {
             return Vec::new();

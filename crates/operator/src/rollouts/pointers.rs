@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::State;
 use super::decide::Live;
-use super::index::Answer;
+use super::index::{Answer, Index, Trouble};
 use crate::error::one_line;
 use crate::resolve::ResolveError;
 
@@ -183,9 +183,9 @@ impl One {
                             since: pointer.time.clone(),
                         }),
                         systems: resolved.systems,
-                        error: None,
+                        trouble: None,
                     };
-                    let put = |index: &mut super::index::Index| {
+                    let put = |index: &mut Index| {
                         index.put_answer(namespace, &self.environment, Ok(answer))
                     };
                     self.state.look_at(self.state.with(put));
@@ -196,10 +196,12 @@ impl One {
     }
 
     fn refuse(&self, namespace: &str, error: &ResolveError) {
-        let said = (error.reason(), one_line(error));
-        let put = |index: &mut super::index::Index| {
-            index.put_answer(namespace, &self.environment, Err(said))
+        let trouble = Trouble {
+            reason: error.reason(),
+            message: one_line(error),
+            lasting: !error.is_transient(),
         };
+        let put = |index: &mut Index| index.put_answer(namespace, &self.environment, Err(trouble));
         self.state.look_at(self.state.with(put));
     }
 }
