@@ -6,6 +6,7 @@ mod certificates;
 mod commands;
 mod containerd;
 mod env_vars;
+mod environments;
 mod error;
 mod http;
 mod install;

@@ -41,6 +41,29 @@ pub const MANAGED_BY: &str = "nival.dev/managed-by";
 /// The operator's name, as field manager, event source and owner of what it made.
 pub const OPERATOR: &str = "nival-operator";
 
+/// Returns the name of an environment's resource: `owner.name`, and six digits more where two environments could
+/// otherwise have the same.
+#[must_use]
+pub fn environment_resource(environment: &env_spec::EnvironmentName) -> String {
+    let said = environment.to_string();
+    let mut name = String::with_capacity(said.len() + 7);
+    for (index, part) in [environment.owner(), environment.name()]
+        .into_iter()
+        .enumerate()
+    {
+        if index > 0 {
+            name.push('.');
+        }
+        let plain = |one: char| one.is_ascii_alphanumeric() || one == '-';
+        name.extend(part.chars().map(|one| if plain(one) { one } else { '-' }));
+    }
+    if name.replacen('.', "/", 1) == said {
+        return name;
+    }
+    let digest = env_spec::Digest::of(said.as_bytes()).hex();
+    format!("{name}-{}", &digest[..6])
+}
+
 /// In a pod template: when `kubectl rollout restart` was last asked for.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
@@ -70,4 +93,29 @@ pub mod containerd {
     pub const SANDBOX_NAME: &str = "io.kubernetes.cri.sandbox-name";
     /// The pod's namespace.
     pub const SANDBOX_NAMESPACE: &str = "io.kubernetes.cri.sandbox-namespace";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_of_different_environments_have_different_names_that_kubernetes_takes() {
+        let name = |text: &str| environment_resource(&text.parse().unwrap());
+        assert_eq!(name("acme/api"), "acme.api");
+        assert_eq!(name("acme/my-api"), "acme.my-api");
+        let odd = [
+            "a.b/c", "a/b.c", "a/b_c", "a_b/c", "a-b/c", "a/b-c", "a/b-.c", "a/b..c",
+        ];
+        let names: std::collections::BTreeSet<_> = odd.iter().map(|text| name(text)).collect();
+        assert_eq!(names.len(), odd.len());
+        for name in names {
+            assert!(name.len() <= 253);
+            let segment = |part: &str| {
+                let ends = |one: Option<char>| one.is_some_and(|one| one.is_ascii_alphanumeric());
+                ends(part.chars().next()) && ends(part.chars().last())
+            };
+            assert!(name.split('.').all(segment), "{name}");
+        }
+    }
 }

@@ -66,12 +66,18 @@ pub struct Memory {
     pub environments: BTreeMap<String, Step>,
     /// When the newest target was first seen.
     pub started_at: Timestamp,
+    /// When it was complete, rolled back or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
     /// When it last moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Mark>,
     /// Since when the clock stands, because somebody paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
+    /// Whether the new generations are what it was rolled back or held for, and not a person's wish.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
     /// Why it was rolled back or is held.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -174,8 +180,10 @@ mod tests {
                 },
             )]),
             started_at: "2026-11-25T10:00:00Z".parse().unwrap(),
+            ended_at: None,
             progress: None,
             paused_at: None,
+            failed: false,
             reason: String::new(),
         }
     }

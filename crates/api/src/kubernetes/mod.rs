@@ -1,10 +1,5 @@
 //! Nival's resources in a cluster. The operator writes their state; people, the command line and the nodes read them.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "columns of `kubectl get` may be of the same type"
-)]
-
 mod environment;
 mod nival_node;
 

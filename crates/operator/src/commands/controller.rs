@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::http::{self, Metrics, Readiness};
 use crate::leader::Candidate;
 use crate::resolve::{ClusterTokens, Resolver};
+use crate::rollouts::Rollouts;
 use crate::settings::Config;
 
 /// The Service through which the API server asks, unless told otherwise.
@@ -84,7 +85,10 @@ pub(crate) async fn run(global: &Global, wish: &Controller) -> Result<(), Failur
     let Some(tls) = keeper.first(&metrics, &stop).await else {
         return Ok(());
     };
-    tasks.spawn(keeper.keep(leadership, metrics.clone(), stop.clone()));
+    tasks.spawn(keeper.keep(leadership.clone(), metrics.clone(), stop.clone()));
+    let rollouts = Rollouts::new(client.clone(), resolver.clone(), &metrics, wish.identity());
+    let lead = move |term| rollouts.clone().lead(term);
+    tasks.spawn(leadership.while_leading(stop.clone(), lead));
 
     let nodes = Nodes::watch(client, stop.clone());
     let router = admission::router(Judge { resolver, nodes }, metrics);

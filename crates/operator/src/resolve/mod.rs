@@ -8,10 +8,11 @@ mod revocations;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use api::hub::error::ErrorCode;
 use env_spec::generation::LivePointer;
-use env_spec::{Digest, EnvironmentName, Pin, Reference, System};
+use env_spec::{EnvironmentName, Pin, Reference, System};
 
 pub(crate) use error::ResolveError;
 #[cfg(test)]
@@ -26,6 +27,8 @@ use crate::settings::{Config, Settings};
 
 /// How long a healthy hub may take for one answer. Callers that must answer sooner set their own bound.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the hub is asked for a pointer that may have moved, where it does not say by itself.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Resolves references. Cheap to clone: all clones share what they have seen.
 #[derive(Debug, Clone)]
@@ -126,23 +129,35 @@ impl Resolver {
     ) -> Result<Option<LivePointer>, ResolveError> {
         let settings = self.0.config.now();
         let way = self.0.hub.way(&settings, namespace, environment).await?;
-        let signed = way
-            .client
-            .live_after(environment, after, wait)
-            .await
-            .map_err(|error| way.failed(format!("the live generation of {environment}"), error))?;
-        let Some(signed) = signed else {
-            return Ok(None);
-        };
-        let pointers = &self.0.pointers;
-        pointers
-            .accept(&signed, environment, &settings.trusted)
-            .map(Some)
-    }
-
-    /// Takes over from another process which pointer of an environment was seen: none before it counts any more.
-    pub(crate) fn saw(&self, environment: &EnvironmentName, sequence: u64, digest: Digest) {
-        self.0.pointers.saw(environment, sequence, digest);
+        let begun = Instant::now();
+        loop {
+            let left = wait.saturating_sub(begun.elapsed());
+            let asked = match left.is_zero() {
+                true => way.client.live(environment).await.map(Some),
+                false => way.client.live_after(environment, after, left).await,
+            };
+            let signed = match asked {
+                Ok(signed) => signed,
+                // Where too many wait there, this one asks now and then.
+                Err(error) if error.code() == Some(ErrorCode::Busy) => None,
+                Err(error) => {
+                    let what = format!("the live generation of {environment}");
+                    return Err(way.failed(what, error));
+                }
+            };
+            if let Some(signed) = signed {
+                let trusted = &settings.trusted;
+                let pointer = self.0.pointers.accept(&signed, environment, trusted)?;
+                if pointer.sequence > after {
+                    return Ok(Some(pointer));
+                }
+            }
+            if begun.elapsed() >= wait {
+                return Ok(None);
+            }
+            // A static copy of a hub answers at once with what it has.
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// Returns the error of a caller that could not wait for an answer any longer.

@@ -8,6 +8,7 @@ mod machine;
 mod neighbour;
 mod pinning;
 mod refusals;
+mod rollouts;
 mod stage;
 mod trees;
 mod updates;

@@ -53,6 +53,16 @@ impl Stage {
             .unwrap();
         cluster.apply(&service()).unwrap();
         cluster.apply(&webhooks()).unwrap();
+        let definitions = Command::new(env!("CARGO_BIN_EXE_nival-operator"))
+            .arg("crds")
+            .output()
+            .unwrap();
+        cluster
+            .apply(&String::from_utf8_lossy(&definitions.stdout))
+            .unwrap();
+        cluster
+            .kubectl(&["wait", "--for=condition=Established", "crd", "--all"])
+            .unwrap();
         let stage = Self {
             operators: Vec::new(),
             cluster,
@@ -61,6 +71,31 @@ impl Stage {
         };
         stage.configure(more);
         stage
+    }
+
+    /// Lets operators that are started from here on have the rights that the chart gives them, and no others.
+    pub(crate) fn with_the_charts_rights(&self) {
+        let means = |part: &&str| {
+            let line = |text: &str| part.lines().any(|line| line == text);
+            line("  name: nival-webhook-tls")
+                || line("  name: nival-controller")
+                    && [
+                        "ServiceAccount",
+                        "ClusterRole",
+                        "ClusterRoleBinding",
+                        "Role",
+                        "RoleBinding",
+                    ]
+                    .iter()
+                    .any(|kind| line(&format!("kind: {kind}")))
+        };
+        let parts: Vec<&str> = MANIFESTS.split("\n---\n").filter(means).collect();
+        assert_eq!(parts.len(), 6, "the manifests changed");
+        self.cluster.apply(&parts.join("\n---\n")).unwrap();
+        let token = self.kubectl(&["create", "token", "nival-controller", "-n", NAMESPACE]);
+        let admin = self.cluster.kubeconfig();
+        let text = admin.replace("token: admin", &format!("token: {}", token.trim()));
+        fs::write(self.folder.path().join("kubeconfig"), text).unwrap();
     }
 
     /// Writes the configuration that the operators read.

@@ -394,6 +394,8 @@ fn give_up(situation: &Situation<'_>, target: &Target<'_>, memory: &Memory) -> D
                 reason: format!("{reason}{end}"),
                 phase,
                 progress: None,
+                ended_at: Some(situation.now),
+                failed: true,
                 ..next(situation, memory)
             },
             pins: back,
@@ -459,6 +461,25 @@ fn hold(situation: &Situation<'_>, target: &Target<'_>) -> Decision {
         write: Some(Write {
             memory: Memory {
                 reason: target.by_hand(),
+                ..target.memory(situation, Phase::Held)
+            },
+            pins: None,
+            ask_pods: false,
+        }),
+        news: Some(News::Held),
+        ..Decision::default()
+    }
+}
+
+/// The API server refused the new template for good, by the words of admission: as it is, it stands until the pointer
+/// moves.
+pub(crate) fn refused(situation: &Situation<'_>, message: &str) -> Decision {
+    let target = Target::of(situation);
+    Decision {
+        write: Some(Write {
+            memory: Memory {
+                reason: Memory::reason_of(message),
+                failed: true,
                 ..target.memory(situation, Phase::Held)
             },
             pins: None,

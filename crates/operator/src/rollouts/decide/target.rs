@@ -146,8 +146,13 @@ impl<'a> Target<'a> {
             phase,
             environments: steps.collect(),
             started_at: situation.now,
+            ended_at: match phase {
+                Phase::Prefetching | Phase::Progressing => None,
+                Phase::Complete | Phase::RolledBack | Phase::Held => Some(situation.now),
+            },
             progress: None,
             paused_at: None,
+            failed: false,
             reason: String::new(),
         }
     }

@@ -1,0 +1,227 @@
+//! One look at a workload: what is decided is done, in an order that a crash at any point leaves nothing to repair.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use env_spec::System;
+use jiff::Timestamp;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use workload::names::OPERATOR;
+use workload::rollout::Memory;
+
+use super::decide::{self, Decision, Live, Situation, Write, decide};
+use super::index::{Index, Item, Want};
+use super::patch::{apply, environment_of, tracked_uses};
+use super::seen::{Key, Workload, read, resource};
+use super::{State, nodes, pods, told};
+
+/// Where another was quicker, its change is on its way here.
+const AFTER_CONFLICT: Duration = Duration::from_millis(500);
+
+/// What a decision needs beside the workload itself.
+struct Around {
+    uses: Vec<decide::Use>,
+    live: BTreeMap<String, Live>,
+    systems: Vec<System>,
+    paused: bool,
+}
+
+/// Looks at a workload.
+pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
+    let Some(workload) = state.with(|index| index.workload(key)) else {
+        return Ok(());
+    };
+    if workload.ending || !workload.tracked {
+        let items = state.with(|index| {
+            index.put_waiting(key, None);
+            index.put_want(key, None)
+        });
+        state.look_at(items);
+        return Ok(());
+    }
+    let around = state.with(|index| Around::of(index, key, &workload));
+    let situation = Situation {
+        recall: &workload.recall,
+        tracked: true,
+        paused: around.paused,
+        uses: &around.uses,
+        live: &around.live,
+        progress: workload.progress,
+        deadline: workload.deadline,
+        fetching: state.with(|index| index.fetching(key)),
+        now: Timestamp::now(),
+    };
+    let mut decision = decide(&situation);
+    if let Some(write) = decision.write.take() {
+        let written = carry_out(state, key, &workload, write, &decision).await;
+        match written {
+            Ok(()) => {}
+            Err(error) if is_conflict(&error) => {
+                state.queue.add(Item::Workload(key.clone()), AFTER_CONFLICT);
+                return Ok(());
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(kube::Error::Api(status)) if is_refusal(status.code, &status.message) => {
+                let mut held = decide::refused(&situation, &status.message);
+                if let Some(write) = held.write.take() {
+                    carry_out(state, key, &workload, write, &held).await?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if decision.unblock {
+        unblock(state, key, &workload).await?;
+    }
+    prefetch(state, key, &workload, &decision, &around.systems).await?;
+    let waiting = decision
+        .waiting
+        .map(|text| match state.with(|index| index.why_not(key)) {
+            Some(why) => format!("{text} ({why})"),
+            None => text,
+        });
+    if state.with(|index| index.put_waiting(key, waiting)) {
+        state.look_at(environments_of(key, &workload));
+    }
+    if let Some(again) = decision.again {
+        state.queue.add(Item::Workload(key.clone()), again);
+    }
+    Ok(())
+}
+
+impl Around {
+    fn of(index: &Index, key: &Key, workload: &Workload) -> Self {
+        let mut around = Self {
+            uses: tracked_uses(workload),
+            live: BTreeMap::new(),
+            systems: Vec::new(),
+            paused: workload.paused,
+        };
+        let mut systems: Option<Vec<System>> = None;
+        for one in workload.uses.iter().filter(|one| one.floating) {
+            around.paused |= index.is_suspended(&key.namespace, &one.environment);
+            let Some(answer) = index.answer(&key.namespace, &one.environment) else {
+                continue;
+            };
+            if let Some(live) = &answer.live {
+                around.live.insert(environment_of(one), live.clone());
+            }
+            // A node has to have them all.
+            let all = systems.get_or_insert_with(|| answer.systems.clone());
+            all.retain(|system| answer.systems.contains(system));
+        }
+        around.systems = systems.unwrap_or_default();
+        around
+    }
+}
+
+/// Writes, and tells of it once it is written.
+async fn carry_out(
+    state: &State,
+    key: &Key,
+    workload: &Workload,
+    mut write: Write,
+    decision: &Decision,
+) -> Result<(), kube::Error> {
+    if write.ask_pods {
+        let why = pods::why(state, key, workload, &write.memory).await?;
+        write.memory.reason = Memory::reason_of(&format!("{why} ({})", write.memory.reason));
+    }
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(state.client.clone(), &key.namespace, &resource(key.kind));
+    // Forced, since admission wrote the pins before us on behalf of whoever applied the workload. Nobody's change is
+    // lost by it: the patch counts for the version that was read and no other.
+    let how = PatchParams::apply(OPERATOR).force();
+    let object = apply(key, workload, &write);
+    let object = api.patch(&key.name, &how, &Patch::Apply(object)).await?;
+    let read = read(key.kind, object).map(|(_, workload)| workload);
+    let items = state.with(|index| index.put_workload(key.clone(), read));
+    state.look_at(items);
+    if let Some(news) = decision.news {
+        let memory = &write.memory;
+        tracing::info!(
+            workload = key.said(),
+            namespace = key.namespace,
+            ?news,
+            reason = memory.reason,
+            "rollout"
+        );
+        state.metrics.tell(news, memory);
+        told::tell(&state.recorder, key, workload, news, memory).await;
+    }
+    Ok(())
+}
+
+async fn unblock(state: &State, key: &Key, workload: &Workload) -> Result<(), kube::Error> {
+    let pod = match pods::unblock(state, key, workload).await {
+        // It has changed since it was seen, or is gone: the next look sees how it is now.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => None,
+        other => other?,
+    };
+    if let (Some(pod), Some(memory)) = (pod, workload.recall.known()) {
+        told::tell_unblocked(&state.recorder, key, workload, &pod, memory).await;
+    }
+    Ok(())
+}
+
+/// Lets nodes be asked for what is wanted now.
+async fn prefetch(
+    state: &State,
+    key: &Key,
+    workload: &Arc<Workload>,
+    decision: &Decision,
+    systems: &[System],
+) -> Result<(), kube::Error> {
+    let pins: Vec<String> = decision.prefetch.iter().map(ToString::to_string).collect();
+    if state.with(|index| {
+        index
+            .want(key)
+            .map_or(pins.is_empty(), |want| want.pins == pins)
+    }) {
+        return Ok(());
+    }
+    let want: Option<Want> = match pins.is_empty() {
+        true => None,
+        false => Some(nodes::choose(state, key, workload, &decision.prefetch, systems).await?),
+    };
+    let mut items = state.with(|index| index.put_want(key, want));
+    items.push(Item::Workload(key.clone()));
+    state.look_at(items);
+    Ok(())
+}
+
+fn environments_of(key: &Key, workload: &Workload) -> Vec<Item> {
+    let environments = workload.environments().into_iter();
+    environments
+        .map(|environment| Item::Environment(key.namespace.clone(), environment))
+        .collect()
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Tells whether admission refused: an answer that asking again does not change. That the operator may not do it at
+/// all is said by the same code, but is no word about the generation.
+fn is_refusal(code: u16, message: &str) -> bool {
+    let denied = message.contains("denied the request") || message.contains("denied request");
+    (400..500).contains(&code) && code != 429 && denied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_admission_is_told_from_a_missing_right_and_from_trouble() {
+        let webhook = "admission webhook \"pin.nival.dev\" denied the request: generation acme/api:13 is revoked";
+        assert!(is_refusal(403, webhook) && is_refusal(400, webhook) && is_refusal(422, webhook));
+        let policy = "deployments.apps \"web\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no";
+        assert!(is_refusal(422, policy));
+        assert!(!is_refusal(503, webhook), "it could not decide");
+        let right = "deployments.apps \"web\" is forbidden: User \"x\" cannot patch resource \"deployments\"";
+        assert!(!is_refusal(403, right));
+        assert!(!is_refusal(500, "failed calling webhook"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What nodes are asked to fetch before pods need it.
+
+use std::collections::BTreeSet;
+
+use api::kubernetes::{NivalNode, VERSION};
+use env_spec::{Pin, System};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde_json::json;
+use workload::names::{GROUP, OPERATOR};
+
+use super::State;
+use super::index::Want;
+use super::seen::{Key, Workload};
+
+/// How many generations one node is asked for at a time; the others come after.
+const MOST_AT_ONCE: usize = 64;
+/// How many pods the API server sends at a time.
+const PAGE: u32 = 100;
+
+/// Returns which nodes should have these generations: those that run the workload's pods now, else, where pods will
+/// come at all, every one that may run them.
+pub(super) async fn choose(
+    state: &State,
+    key: &Key,
+    workload: &Workload,
+    pins: &[Pin],
+    systems: &[System],
+) -> Result<Want, kube::Error> {
+    let present = match &workload.selector {
+        Some(selector) => nodes_of(state, &key.namespace, selector).await?,
+        None => BTreeSet::new(),
+    };
+    let nothing_runs = workload.progress.runs && workload.progress.desired == 0;
+    let nodes = state.with(|index| {
+        let ready = index.nodes().iter().filter(|(_, node)| {
+            // One that says no system is asked: it knows better what it can have.
+            let system = node.system.as_ref();
+            let has_it = systems.is_empty() || system.is_none_or(|one| systems.contains(one));
+            let wanted = workload.systems.as_ref();
+            let may = system.is_none_or(|one| wanted.is_none_or(|wanted| wanted.contains(one)));
+            node.ready && has_it && may
+        });
+        let ready: BTreeSet<String> = ready.map(|(name, _)| name.clone()).collect();
+        match present.is_empty() {
+            true if nothing_runs => BTreeSet::new(),
+            true => ready,
+            false => ready.intersection(&present).cloned().collect(),
+        }
+    });
+    Ok(Want {
+        pins: pins.iter().map(Pin::to_string).collect(),
+        nodes,
+    })
+}
+
+async fn nodes_of(
+    state: &State,
+    namespace: &str,
+    selector: &str,
+) -> Result<BTreeSet<String>, kube::Error> {
+    let pods: Api<Pod> = Api::namespaced(state.client.clone(), namespace);
+    let mut nodes = BTreeSet::new();
+    let mut question = ListParams::default().labels(selector).limit(PAGE);
+    loop {
+        let page = pods.list(&question).await?;
+        let names = page.items.into_iter().filter_map(|pod| pod.spec?.node_name);
+        nodes.extend(names);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => question = question.continue_token(&token),
+            None => return Ok(nodes),
+        }
+    }
+}
+
+/// Asks a node for what is wanted of it, and no longer for what is not.
+pub(super) async fn ask(state: &State, name: &str) -> Result<(), kube::Error> {
+    let found = state.with(|index| {
+        let node = index.nodes().get(name)?;
+        let wanted = index.wanted_of(name);
+        let asked: BTreeSet<String> = node.asked.iter().cloned().collect();
+        (wanted != asked).then(|| (node.uid.clone(), wanted))
+    });
+    let Some((uid, wanted)) = found else {
+        return Ok(());
+    };
+    let wanted: Vec<_> = wanted
+        .iter()
+        .take(MOST_AT_ONCE)
+        .map(|pin| json!({ "generation": pin }))
+        .collect();
+    let object = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "NivalNode",
+        // One of that name that is gone must not be made by this.
+        "metadata": { "name": name, "uid": uid },
+        "spec": { "prefetch": wanted },
+    });
+    let nodes: Api<NivalNode> = Api::all(state.client.clone());
+    let how = PatchParams::apply(OPERATOR).force();
+    let node = nodes.patch(name, &how, &Patch::Apply(object)).await?;
+    let items = state.with(|index| index.put_node(name.to_owned(), Some(node)));
+    state.look_at(items);
+    Ok(())
+}
