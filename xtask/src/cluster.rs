@@ -124,8 +124,9 @@ pub(crate) fn run(root: &Path, arguments: ClusterArgs) -> Result<()> {
     }
 }
 
-/// Tells all stories, for whoever has brought everything that they need.
-pub(crate) fn test() -> Result<()> {
+/// Tells all stories, for whoever has brought everything else that they need.
+pub(crate) fn test(programs: &Path) -> Result<()> {
+    images::write_for_cluster(programs, &testkit::programs::images())?;
     test::run(&test::Wish::default())
 }
 
@@ -166,7 +167,7 @@ fn count(nodes: u8) -> String {
 fn prepare(root: &Path) -> Result<()> {
     setup::run()?;
     let programs = build::programs(root)?;
-    images::write(&programs, &testkit::programs::images())?;
+    images::write_for_cluster(&programs, &testkit::programs::images())?;
     testkit::sweep();
     Ok(())
 }

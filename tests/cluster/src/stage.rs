@@ -318,11 +318,13 @@ fn publish_more(stack: &Stack) -> Result<(), Failure> {
             include_str!("../../../deploy/examples/environments/numbers.toml"),
         ),
     ];
+    // The test packages are for this machine's system alone.
+    let here = |manifest: &str| format!("{manifest}\n[options]\nsystems = [\"x86_64-linux\"]\n");
     for (name, manifest) in examples {
-        stack.publish_manifest(name, manifest, "--public")?;
+        stack.publish_manifest(name, &here(manifest), "--public")?;
     }
     let private = include_str!("../../../deploy/examples/environments/secret-sauce.toml");
-    stack.publish_manifest("secret-sauce", private, "")?;
+    stack.publish_manifest("secret-sauce", &here(private), "")?;
     let arm =
         "version = 1\n[install]\njq.pkg-path = \"jq\"\n[options]\nsystems = [\"aarch64-linux\"]\n";
     stack.publish_manifest("only-arm", arm, "--public")?;
