@@ -3,6 +3,7 @@
 mod accounts;
 mod applications;
 mod authorities;
+
 mod failures;
 mod plugin;
 mod private;
