@@ -318,14 +318,14 @@ fn publish_more(stack: &Stack) -> Result<(), Failure> {
             include_str!("../../../deploy/examples/environments/numbers.toml"),
         ),
     ];
+    // The test packages are for this machine's system alone.
+    let here = |manifest: &str| format!("{manifest}\n[options]\nsystems = [\"x86_64-linux\"]\n");
     for (name, manifest) in examples {
-        stack.publish_manifest(name, manifest, "--public")?;
+        stack.publish_manifest(name, &here(manifest), "--public")?;
     }
     let private = include_str!("../../../deploy/examples/environments/secret-sauce.toml");
-    stack.publish_manifest("secret-sauce", private, "")?;
-    let arm =
-        "version = 1\n[install]\njq.pkg-path = \"jq\"\n[options]\nsystems = [\"aarch64-linux\"]\n";
-    stack.publish_manifest("only-arm", arm, "--public")?;
+    stack.publish_manifest("secret-sauce", &here(private), "")?;
+    crate::hostile::publish_for_arm(stack, "only-arm")?;
     for name in ["unfetched", "withdrawn"] {
         // Another variable makes another generation of the same programs; another package makes another closure.
         let packages = if name == "unfetched" {
