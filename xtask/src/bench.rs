@@ -1,5 +1,6 @@
 //! Measures on real parts and writes the figures to `docs/BENCHMARKS.md`.
 
+pub(crate) mod operator;
 mod rollout;
 
 use std::fmt::Write as _;
