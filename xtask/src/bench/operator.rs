@@ -27,7 +27,7 @@ pub(crate) struct OperatorMemory {
 }
 
 /// Publishes the environments, makes the workloads, lets one environment move, and reads what the kernel counted.
-pub(crate) fn run_all() -> Result<OperatorMemory> {
+pub(crate) fn memory() -> Result<OperatorMemory> {
     let stack = Stack::start_for_cluster()?;
     stack.publish("e0", "jq", "--public")?;
     // All have the same contents, of which each push sends only the names.
@@ -68,7 +68,7 @@ pub(crate) fn run_all() -> Result<OperatorMemory> {
         ],
     )?;
     create(&cluster)?;
-    let counted = |name: &str, least: usize| {
+    let mut counted = |name: &str, least: usize| {
         let what = format!("{name} to be {least}");
         poll_within(PATIENCE, &what, || {
             operator.check_alive()?;
@@ -83,7 +83,6 @@ pub(crate) fn run_all() -> Result<OperatorMemory> {
             Ok(value.filter(|value| *value >= least))
         })
     };
-    let mut counted = counted;
     counted("nival_operator_workloads ", WORKLOADS)?;
     let complete = "nival_operator_rollouts_total{outcome=\"complete\"} ";
     let before = counted(complete, WORKLOADS)?;

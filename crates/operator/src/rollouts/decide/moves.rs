@@ -246,16 +246,17 @@ pub(super) fn finish(situation: &Situation<'_>, target: &Target<'_>) -> Decision
         .recall
         .known()
         .map_or(situation.now, |memory| memory.started_at);
+    let memory = Memory {
+        started_at,
+        ..target.memory(situation, Phase::Complete)
+    };
     Decision {
+        news: Target::changes(&memory).then_some(News::RolledOut),
         write: Some(Write {
-            memory: Memory {
-                started_at,
-                ..target.memory(situation, Phase::Complete)
-            },
+            memory,
             pins: None,
             ask_pods: false,
         }),
-        news: Some(News::RolledOut),
         ..Decision::default()
     }
 }
