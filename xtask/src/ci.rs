@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step("budget", || budget::check(root))?;
     let programs = programs.context("the programs were built")?;
     step("tests", || test(root, &programs))?;
-    step("cluster", stories)?;
+    step("cluster", || stories(&programs))?;
     step("doc", || doc(root))?;
     say(&format!("all green in {:.0?}", begun.elapsed()));
     Ok(())
@@ -65,9 +65,9 @@ pub(crate) fn test(root: &Path, programs: &Path) -> Result<()> {
 }
 
 /// Tells the cluster's stories, where that is possible.
-fn stories() -> Result<()> {
+fn stories(programs: &Path) -> Result<()> {
     if rustix::process::geteuid().is_root() {
-        return cluster::test();
+        return cluster::test(programs);
     }
     say("SKIPPED the cluster's stories: namespaces and control groups need root");
     Ok(())

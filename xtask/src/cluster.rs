@@ -124,8 +124,9 @@ pub(crate) fn run(root: &Path, arguments: ClusterArgs) -> Result<()> {
     }
 }
 
-/// Tells all stories, for whoever has brought everything that they need.
-pub(crate) fn test() -> Result<()> {
+/// Tells all stories, for whoever has brought everything else that they need.
+pub(crate) fn test(programs: &Path) -> Result<()> {
+    images::write_for_cluster(programs, &testkit::programs::images())?;
     test::run(&test::Wish::default())
 }
 
@@ -165,8 +166,12 @@ fn count(nodes: u8) -> String {
 /// Brings what a cluster is made of, and clears away what a killed one left.
 fn prepare(root: &Path) -> Result<()> {
     setup::run()?;
-    let programs = build::programs(root)?;
-    images::write(&programs, &testkit::programs::images())?;
+    // Whoever names programs has built them.
+    let programs = match std::env::var_os("NIVAL_PROGRAMS") {
+        Some(folder) => PathBuf::from(folder),
+        None => build::programs(root)?,
+    };
+    images::write_for_cluster(&programs, &testkit::programs::images())?;
     testkit::sweep();
     Ok(())
 }

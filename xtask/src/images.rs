@@ -94,25 +94,39 @@ const PRODUCTS: &[Product] = &[
 /// Builds the programs, then their images.
 pub(crate) fn build(root: &Path, out: &Path) -> Result<()> {
     let programs = build::programs(root)?;
-    for (name, digest) in write(&programs, out)? {
+    for (name, digest) in write(&programs, out, VERSION)? {
         say(&format!("{name} {digest}"));
     }
     say(&format!("the images are in {}", out.display()));
     Ok(())
 }
 
+/// Writes what a cluster is installed from, and in a folder beside it what its installation is upgraded to: the same
+/// programs, which differ in bytes that no program looks at.
+pub(crate) fn write_for_cluster(programs: &Path, out: &Path) -> Result<()> {
+    write(programs, out, VERSION)?;
+    let next = tempfile::tempdir()?;
+    for program in PRODUCTS.iter().flat_map(|product| product.programs) {
+        let mut bytes = fs::read(programs.join(program))?;
+        bytes.extend_from_slice(testkit::programs::NEXT.as_bytes());
+        fs::write(next.path().join(program), bytes)?;
+    }
+    let tag = testkit::programs::NEXT;
+    write(next.path(), &out.join(tag), tag).map(drop)
+}
+
 /// Writes an archive for each image and returns the images' names with their digests.
-pub(crate) fn write(programs: &Path, out: &Path) -> Result<BTreeMap<String, String>> {
+fn write(programs: &Path, out: &Path, tag: &str) -> Result<BTreeMap<String, String>> {
     fs::create_dir_all(out)?;
     let authorities = authorities();
     let mut digests = BTreeMap::new();
     for product in PRODUCTS {
         let (name, digest) = product
-            .write(programs, out, &authorities)
+            .write(programs, out, tag, &authorities)
             .with_context(|| format!("writing the image {}", product.name))?;
         digests.insert(name, digest);
     }
-    let (name, digest) = talos::write(programs, out, VERSION)?;
+    let (name, digest) = talos::write(programs, out, tag)?;
     digests.insert(name, digest);
     let text = serde_json::to_vec_pretty(&digests).context("writing the images' digests")?;
     host::fs::write_atomic(&out.join(DIGESTS), &text)?;
@@ -120,8 +134,14 @@ pub(crate) fn write(programs: &Path, out: &Path) -> Result<BTreeMap<String, Stri
 }
 
 impl Product {
-    fn write(&self, programs: &Path, out: &Path, authorities: &str) -> Result<(String, String)> {
-        let name = self.reference();
+    fn write(
+        &self,
+        programs: &Path,
+        out: &Path,
+        tag: &str,
+        authorities: &str,
+    ) -> Result<(String, String)> {
+        let name = self.reference(tag);
         let contents = self
             .programs
             .iter()
@@ -171,22 +191,22 @@ impl Product {
                 "Cmd": self.arguments,
                 "WorkingDir": "/",
             }),
-            labels: self.labels(),
+            labels: self.labels(tag),
         }
         .write(&out.join(format!("{}.tar", self.name)))?;
         Ok((name, digest))
     }
 
     /// Returns what nodes know the image by.
-    fn reference(&self) -> String {
-        format!("{REGISTRY}/{}:{VERSION}", self.name)
+    fn reference(&self, tag: &str) -> String {
+        format!("{REGISTRY}/{}:{tag}", self.name)
     }
 
-    fn labels(&self) -> BTreeMap<&'static str, String> {
+    fn labels(&self, tag: &str) -> BTreeMap<&'static str, String> {
         let labels = [
             ("org.opencontainers.image.title", self.name),
             ("org.opencontainers.image.description", self.description),
-            ("org.opencontainers.image.version", VERSION),
+            ("org.opencontainers.image.version", tag),
             ("org.opencontainers.image.licenses", "Apache-2.0"),
             ("org.opencontainers.image.vendor", "Nival"),
         ];

@@ -1,5 +1,6 @@
 //! Fixtures and harnesses of real services for tests.
 
+mod authority;
 pub mod cluster;
 mod containerd;
 mod cri;
@@ -16,6 +17,7 @@ pub mod setup;
 mod stack;
 mod sweep;
 mod throttle;
+mod tls;
 mod traces;
 
 use std::io::Write as _;
@@ -32,6 +34,7 @@ pub use node::{Node, NodeOptions};
 pub use stack::{KEY, OWNER, Stack, publish_script};
 pub use sweep::sweep;
 pub use throttle::Throttle;
+pub use tls::TlsEntrance;
 pub use traces::{CgroupParent, Traces};
 
 /// How long anything that is waited for may take on a busy machine.

@@ -12,6 +12,9 @@ pub fn dir() -> PathBuf {
     }
 }
 
+/// The tag of the images that an installation is upgraded to, and the name of their folder below the others.
+pub const NEXT: &str = "next";
+
 /// Returns the folder with the images that `cargo xtask images` made of them.
 #[must_use]
 pub fn images() -> PathBuf {

@@ -1,7 +1,7 @@
 //! What is wrong is refused, and the pod's events say why in one line.
 
 use serde_json::Value;
-use testkit::{Failure, KEY, OWNER, poll};
+use testkit::{Failure, KEY, OWNER, Stack, poll};
 
 use crate::{Stage, Story, ensure, ensure_tells};
 
@@ -104,12 +104,10 @@ fn annotations(stage: &mut Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
+/// Publishes an environment that is for another machine alone.
+pub(crate) fn publish_for_arm(stack: &Stack, name: &str) -> Result<(), Failure> {
     // A path that the manifest names is the same on every system, so it can be had for one that this machine is not.
-    let lock = stage
-        .stack
-        .laptop
-        .shell("cat ~/query/.nival/manifest.lock")?;
+    let lock = stack.laptop.shell("cat ~/query/.nival/manifest.lock")?;
     let lock: Value = serde_json::from_str(&lock).map_err(std::io::Error::from)?;
     let package = lock["systems"]["x86_64-linux"]["packages"][0]["outputs"]["out"]
         .as_str()
@@ -117,9 +115,11 @@ fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
     let manifest = format!(
         "version = 1\n[install]\njq.store-path = \"{package}\"\n[options]\nsystems = [\"aarch64-linux\"]\n"
     );
-    stage
-        .stack
-        .publish_manifest("elsewhere", &manifest, "--public")?;
+    stack.publish_manifest(name, &manifest, "--public")
+}
+
+fn other_architecture(stage: &mut Stage) -> Result<(), Failure> {
+    publish_for_arm(&stage.stack, "elsewhere")?;
     stage.cluster.apply(&pod(
         "elsewhere",
         &format!("nival.dev/environment: {OWNER}/elsewhere"),

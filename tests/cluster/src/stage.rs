@@ -323,9 +323,7 @@ fn publish_more(stack: &Stack) -> Result<(), Failure> {
     }
     let private = include_str!("../../../deploy/examples/environments/secret-sauce.toml");
     stack.publish_manifest("secret-sauce", private, "")?;
-    let arm =
-        "version = 1\n[install]\njq.pkg-path = \"jq\"\n[options]\nsystems = [\"aarch64-linux\"]\n";
-    stack.publish_manifest("only-arm", arm, "--public")?;
+    crate::hostile::publish_for_arm(stack, "only-arm")?;
     for name in ["unfetched", "withdrawn"] {
         // Another variable makes another generation of the same programs; another package makes another closure.
         let packages = if name == "unfetched" {

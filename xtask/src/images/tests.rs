@@ -9,8 +9,11 @@ use super::*;
 fn the_same_programs_make_the_same_bytes() {
     testkit::require!(programs);
     let [first, second] = [(), ()].map(|()| tempfile::tempdir().unwrap());
-    let digests = write(&programs::dir(), first.path()).unwrap();
-    assert_eq!(digests, write(&programs::dir(), second.path()).unwrap());
+    let digests = write(&programs::dir(), first.path(), VERSION).unwrap();
+    assert_eq!(
+        digests,
+        write(&programs::dir(), second.path(), VERSION).unwrap()
+    );
     // The extension for Talos is one more.
     assert_eq!(digests.len(), PRODUCTS.len() + 1);
     let mut compared = 0;
@@ -32,7 +35,7 @@ fn the_same_programs_make_the_same_bytes() {
 fn a_node_runs_each_image_as_its_user_on_a_root_that_is_read_only() {
     testkit::require!(root, setup, programs);
     let out = tempfile::tempdir().unwrap();
-    let digests = write(&programs::dir(), out.path()).unwrap();
+    let digests = write(&programs::dir(), out.path(), VERSION).unwrap();
     fs::remove_file(out.path().join(DIGESTS)).unwrap();
     let world = World::new().unwrap();
     let options = NodeOptions {
@@ -44,7 +47,7 @@ fn a_node_runs_each_image_as_its_user_on_a_root_that_is_read_only() {
     node.import_images(out.path()).unwrap();
     let pod = node.run_pod(&PodSpec::plain("images", "runc")).unwrap();
     for product in PRODUCTS {
-        let name = product.reference();
+        let name = product.reference(VERSION);
         let imported = format!("{} images ls name=={name}", node.ctr());
         let imported = node.machine().shell(&imported).unwrap();
         assert!(imported.contains(&digests[&name]), "{imported}");

@@ -170,4 +170,9 @@ async fn doctor_says_what_is_there_and_what_lacks() {
         error.contains("FAIL  agent: no agent answers on"),
         "{error}"
     );
+    let state = scene.path("state");
+    scene.command_in("mount", &["-t", "tmpfs", "-o", "noexec", "none"], &state);
+    let error = scene.command(&["doctor"]).unwrap_err();
+    let said = format!("FAIL  disk: {} is mounted noexec", state.display());
+    assert!(error.contains(&said), "{error}");
 }

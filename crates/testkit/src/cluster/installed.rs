@@ -1,9 +1,11 @@
 //! Nival installed in a cluster as its users install it: images on the nodes, and the chart by Helm.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use fs_err as fs;
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -134,13 +136,32 @@ impl Cluster {
         .join("\n")
     }
 
-    /// Makes images known on all nodes.
+    /// Makes the images of a folder known on all nodes, by their digests, too, as if they had been pulled.
     ///
     /// # Errors
     /// Fails when a node does not take one.
     pub fn import_images(&self, folder: &Path) -> Result<(), Failure> {
-        self.nodes()
-            .iter()
-            .try_for_each(|(_, node)| node.import_images(folder))
+        let digests = digests(folder)?;
+        for (_, node) in self.nodes() {
+            node.import_images(folder)?;
+            for (name, digest) in &digests {
+                let repository = name.rsplit_once(':').map_or(&**name, |(first, _)| first);
+                let tag = format!(
+                    "{} images tag --force {name} {repository}@{digest} >/dev/null",
+                    node.ctr()
+                );
+                node.machine().shell(&tag)?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Returns the digests of the images in a folder, by their names.
+///
+/// # Errors
+/// Fails before `cargo xtask images` has filled it.
+pub fn digests(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = fs::read(folder.join("images.json"))?;
+    Ok(serde_json::from_slice(&text).map_err(std::io::Error::from)?)
 }

@@ -16,7 +16,7 @@ use crate::{Failure, Kind, Line, Machine, Node, World, poll, run};
 use control_plane::ControlPlane;
 use groups::ControlGroups;
 pub(crate) use groups::sweep;
-pub use installed::{Installation, NAMESPACE};
+pub use installed::{Installation, NAMESPACE, digests};
 pub use lan::ADDRESS;
 use lan::Lan;
 use pki::Pki;

@@ -2,12 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-};
+use rcgen::KeyPair;
 
 use super::lan::ADDRESS;
 use crate::Failure;
+use crate::authority::{Authority, failed};
 
 /// The API server's address inside of pods.
 const SERVICE_ADDRESS: &str = "10.96.0.1";
@@ -27,15 +26,7 @@ pub(super) struct Pki {
 
 impl Pki {
     pub(super) fn new(nodes: u8) -> Result<Self, Failure> {
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "cluster authority");
-        let authority =
-            CertifiedIssuer::self_signed(authority, KeyPair::generate().map_err(failed)?)
-                .map_err(failed)?;
+        let authority = Authority::new("cluster authority")?;
         let names = [
             "kubernetes",
             "kubernetes.default",
@@ -45,12 +36,7 @@ impl Pki {
             ADDRESS,
             SERVICE_ADDRESS,
         ];
-        let mut server = CertificateParams::new(names.map(str::to_owned)).map_err(failed)?;
-        server
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
-        let key = KeyPair::generate().map_err(failed)?;
-        let certificate = server.signed_by(&key, &authority).map_err(failed)?;
+        let (certificate, key) = authority.server("kube-apiserver", &names)?;
         let accounts = KeyPair::generate().map_err(failed)?;
         Ok(Self {
             authority: authority.pem(),
@@ -89,12 +75,4 @@ fn tokens(nodes: u8) -> String {
         }),
     );
     lines.join("\n") + "\n"
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is handed to `map_err` by its name"
-)]
-fn failed(error: rcgen::Error) -> Failure {
-    Failure::Text(format!("making a certificate: {error}"))
 }

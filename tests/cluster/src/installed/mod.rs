@@ -2,6 +2,8 @@
 
 mod accounts;
 mod applications;
+mod authorities;
+
 mod failures;
 mod plugin;
 mod private;
@@ -10,10 +12,17 @@ mod restricted;
 mod rollouts;
 mod running;
 mod scale;
+mod uninstall;
+mod upgrade;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::Story;
+
+/// How long what the installation does by itself, now and then, may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const STORIES: &[&[Story]] = &[
     running::STORIES,
@@ -26,6 +35,10 @@ pub(crate) const STORIES: &[&[Story]] = &[
     plugin::STORIES,
     failures::STORIES,
     scale::STORIES,
+    authorities::STORIES,
+    upgrade::STORIES,
+    // The last one: it ends with an installation that has seen nothing yet.
+    uninstall::STORIES,
 ];
 
 /// The chart's values, beside hub and keys.

@@ -1,7 +1,7 @@
 //! `kubectl nival` where everything is in place: what the operator and the agents say reaches the one who asks.
 
 use serde_json::Value;
-use testkit::Failure;
+use testkit::{Failure, poll};
 
 use super::applications::{pin_of, template};
 use crate::{Stage, Story, ensure, ensure_tells};
@@ -71,11 +71,16 @@ fn plugin(stage: &mut Stage) -> Result<(), Failure> {
     let row = &status["items"][0];
     let tells = row["generation"] == pin.as_str()
         && row["ready"] == 1
-        && row["live"] == row["number"]
         && row["nodes"]
             .as_array()
             .is_some_and(|nodes| nodes.len() == 1);
     ensure(tells, || status.to_string())?;
+    // The operator says what is live a moment later.
+    poll("the live generation in the list", || {
+        let status = json(stage, "status")?;
+        let row = &status["items"][0];
+        Ok((row["live"] == row["number"]).then_some(()))
+    })?;
 
     let pod = stage.only_pod("asked")?;
     let start = json(stage, &format!("logs {pod}"))?;
@@ -91,7 +96,7 @@ fn plugin(stage: &mut Stage) -> Result<(), Failure> {
     ensure_tells(&runs, &["deployment.apps/asked"])?;
 
     // Push, restart: admission takes the new generation, and a word brings the old one back.
-    stage.push("tools", "echo '# once more' >>.nival/manifest.toml")?;
+    stage.push("tools", "sed -i '$a # once more' .nival/manifest.toml")?;
     let diff = json(stage, "diff deploy/asked")?;
     ensure(
         diff["from"] == pin.as_str() && diff["to"] != diff["from"],
