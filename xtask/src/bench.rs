@@ -1,5 +1,6 @@
 //! Measures on real parts and writes the figures to `docs/BENCHMARKS.md`.
 
+mod operator;
 mod rollout;
 
 use std::fmt::Write as _;
@@ -33,6 +34,7 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
     setup::run_with_rival()?;
     images::build(root, &testkit::programs::images())?;
     let rollouts = rollout()?;
+    let controller = operator::memory()?;
     let stack = Stack::start()?;
     stack.make_key()?;
     stack.publish("app", "python3 numpy redis", "--public")?;
@@ -82,6 +84,11 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
         table,
         "| agent, peak after the cold fetch | {} KiB | | | |",
         memory.agent_peak_kib
+    )?;
+    writeln!(
+        table,
+        "| controller, peak with {} workloads and {} environments | {} KiB (in the end {} KiB) | | | |",
+        controller.workloads, controller.environments, controller.peak_kib, controller.rss_kib
     )?;
     writeln!(
         table,

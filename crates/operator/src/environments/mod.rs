@@ -106,6 +106,7 @@ impl Place<'_> {
         if status == resource.status {
             return Ok(());
         }
+        tracing::debug!(name, namespace = self.namespace, live = ?status.live, before = ?resource.status.live, "writing the state");
         let object = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": "Environment",

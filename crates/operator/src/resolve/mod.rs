@@ -160,6 +160,11 @@ impl Resolver {
         }
     }
 
+    /// Tells whether a hub in a reference is the one that is asked.
+    pub(crate) fn is_own(&self, hub: &str) -> bool {
+        Hub::is_own(&self.0.config.now(), hub)
+    }
+
     /// Returns the error of a caller that could not wait for an answer any longer.
     pub(crate) fn gave_up(&self, reference: &Reference) -> ResolveError {
         Self::silent(&self.0.config.now(), reference)

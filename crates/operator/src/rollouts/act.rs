@@ -21,7 +21,6 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
 /// What a decision needs beside the workload itself.
 struct Around {
-    uses: Vec<decide::Use>,
     live: BTreeMap<String, Live>,
     systems: Vec<System>,
     paused: bool,
@@ -40,12 +39,14 @@ pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
         state.look_at(items);
         return Ok(());
     }
+    let is_own = |hub: &str| state.resolver.is_own(hub);
+    let uses = tracked_uses(&workload, is_own);
     let around = state.with(|index| Around::of(index, key, &workload));
     let situation = Situation {
         recall: &workload.recall,
         tracked: true,
         paused: around.paused,
-        uses: &around.uses,
+        uses: &uses,
         live: &around.live,
         progress: workload.progress,
         deadline: workload.deadline,
@@ -93,7 +94,6 @@ pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
 impl Around {
     fn of(index: &Index, key: &Key, workload: &Workload) -> Self {
         let mut around = Self {
-            uses: tracked_uses(workload),
             live: BTreeMap::new(),
             systems: Vec::new(),
             paused: workload.paused,

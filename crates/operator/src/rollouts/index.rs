@@ -1,17 +1,18 @@
 //! What the operator knows of the cluster: workloads in environments, the resources about them, and the nodes.
 
+mod kept;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use api::kubernetes::{
-    Environment, EnvironmentSpec, EnvironmentStatus, NivalNode, NodeState, PrefetchState,
-};
-use env_spec::{EnvironmentName, Pin, System};
-use kube::ResourceExt as _;
-use workload::names::{MANAGED_BY, OPERATOR};
+use api::kubernetes::{Environment, NivalNode};
+use env_spec::{EnvironmentName, Pin};
 
-use super::decide::{Fetching, Live};
+use super::decide::Fetching;
 use super::seen::{Key, Workload};
+pub(crate) use kept::{Answer, Node, Resource, Trouble, Want};
 
 /// What can be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,60 +22,6 @@ pub(crate) enum Item {
     Environment(String, EnvironmentName),
     /// What a node is asked to fetch.
     Node(String),
-}
-
-/// An `Environment` of the cluster.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Resource {
-    pub(crate) uid: String,
-    pub(crate) generation: Option<i64>,
-    pub(crate) environment: EnvironmentName,
-    pub(crate) suspend: bool,
-    /// Whether the operator made it, and may remove it.
-    pub(crate) managed: bool,
-    pub(crate) status: EnvironmentStatus,
-}
-
-/// A `NivalNode` of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
-    pub(crate) uid: String,
-    pub(crate) ready: bool,
-    pub(crate) system: Option<System>,
-    /// What it holds whole.
-    pub(crate) holds: BTreeSet<String>,
-    /// What it has been asked to fetch.
-    pub(crate) asked: Vec<String>,
-    /// How those fetches stand: whether they are done, or failed and why.
-    pub(crate) fetches: BTreeMap<String, Result<bool, String>>,
-}
-
-/// What the hub said of an environment to a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Answer {
-    pub(crate) live: Option<Live>,
-    /// The systems that the live generation was locked for.
-    pub(crate) systems: Vec<System>,
-    /// Why there is no newer answer.
-    pub(crate) trouble: Option<Trouble>,
-}
-
-/// Why the hub gave no answer to a namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
-    /// In one word.
-    pub(crate) reason: &'static str,
-    /// In one line.
-    pub(crate) message: String,
-    /// Whether it is an answer after all, and what was known before counts no longer.
-    pub(crate) lasting: bool,
-}
-
-/// A workload's wish for its nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Want {
-    pub(crate) pins: Vec<String>,
-    pub(crate) nodes: BTreeSet<String>,
 }
 
 /// All of it.
@@ -113,10 +60,6 @@ impl Index {
             let place = (key.namespace.clone(), environment);
             if let Some(users) = self.users.get_mut(&place) {
                 users.remove(&key);
-                if users.is_empty() {
-                    self.users.remove(&place);
-                    self.answers.remove(&place);
-                }
             }
             touched.insert(place);
         }
@@ -127,6 +70,12 @@ impl Index {
                 .or_default()
                 .insert(key.clone());
             touched.insert(place);
+        }
+        for place in &touched {
+            if self.users.get(place).is_some_and(BTreeSet::is_empty) {
+                self.users.remove(place);
+                self.answers.remove(place);
+            }
         }
         let mut items: Vec<Item> = touched
             .into_iter()
@@ -424,65 +373,5 @@ impl Index {
     /// Returns what a workload waits for.
     pub(crate) fn waiting(&self, key: &Key) -> Option<&str> {
         self.waiting.get(key).map(String::as_str)
-    }
-}
-
-impl Resource {
-    fn of(resource: Environment) -> Option<Self> {
-        let labels = resource.labels();
-        let managed = labels
-            .get(MANAGED_BY)
-            .is_some_and(|value| value == OPERATOR);
-        let EnvironmentSpec {
-            environment,
-            suspend,
-        } = resource.spec;
-        Some(Self {
-            uid: resource.metadata.uid.unwrap_or_default(),
-            generation: resource.metadata.generation,
-            environment: environment.parse().ok()?,
-            suspend,
-            managed,
-            status: resource.status.unwrap_or_default(),
-        })
-    }
-}
-
-impl Node {
-    fn of(node: &NivalNode) -> Self {
-        let status = node.status.clone().unwrap_or_default();
-        let fetches = status.prefetch.into_iter().map(|one| {
-            let stands = match one.state {
-                PrefetchState::Fetching => Ok(false),
-                PrefetchState::Done => Ok(true),
-                PrefetchState::Failed => Err(one.message),
-            };
-            (one.generation, stands)
-        });
-        Self {
-            uid: node.metadata.uid.clone().unwrap_or_default(),
-            ready: status.state == NodeState::Ready && !node.spec.remove,
-            system: status.system.parse().ok(),
-            holds: status.generations.into_iter().collect(),
-            asked: node
-                .spec
-                .prefetch
-                .iter()
-                .map(|one| one.generation.clone())
-                .collect(),
-            fetches: fetches.collect(),
-        }
-    }
-
-    /// Tells whether a pin is there, or failed; nothing where it is neither yet.
-    fn stands(&self, pin: &str) -> Option<bool> {
-        if self.holds.contains(pin) {
-            return Some(true);
-        }
-        match self.fetches.get(pin)? {
-            Ok(true) => Some(true),
-            Ok(false) => None,
-            Err(_) => Some(false),
-        }
     }
 }

@@ -20,10 +20,11 @@ pub(crate) fn environment_of(one: &Use) -> String {
     }
 }
 
-/// Returns the places that follow the live pointer, as decisions see them.
-pub(crate) fn tracked_uses(workload: &Workload) -> Vec<decide::Use> {
+/// Returns the places that follow the live pointer, as decisions see them. A reference to another hub follows nothing.
+pub(crate) fn tracked_uses(workload: &Workload, is_own: impl Fn(&str) -> bool) -> Vec<decide::Use> {
     let floating = workload.uses.iter().filter(|one| one.floating);
     floating
+        .filter(|one| one.hub.as_deref().is_none_or(&is_own))
         .map(|one| decide::Use {
             environment: environment_of(one),
             pin: one.pin.clone(),

@@ -28,6 +28,9 @@ pub(super) async fn why(
         .map(|pod| (pod.name_any(), reason::of(pod)))
         .max_by_key(|(_, (weight, _))| *weight);
     let Some((name, (weight, text))) = worst else {
+        if let Some(said) = &workload.makes_no_pods {
+            return Ok(said.clone());
+        }
         let said = last_warning(state, &key.namespace, key.kind.name(), &key.name).await?;
         return Ok(said.unwrap_or_else(|| "no pod of it was made".to_owned()));
     };

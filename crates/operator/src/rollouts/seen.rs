@@ -15,6 +15,7 @@ use workload::template::{Kind, Template, is_made_from_a_template};
 use workload::uses::Use;
 
 use super::progress::Progress;
+use super::reason::short;
 
 /// How the operator's own words in a workload's history begin; what people wrote there is theirs.
 pub(crate) const CAUSE_PREFIX: &str = "nival: ";
@@ -54,6 +55,8 @@ pub(crate) struct Workload {
     pub(crate) revisions: Option<[String; 2]>,
     /// The systems that its pods may run on, where it says so.
     pub(crate) systems: Option<Vec<System>>,
+    /// Why no pods are made, where a Deployment's controller says so: its events are about the ReplicaSet.
+    pub(crate) makes_no_pods: Option<String>,
     /// Whether it is being deleted.
     pub(crate) ending: bool,
 }
@@ -147,6 +150,7 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<(Key, Workload)>
             .then(|| Some([revision("update")?, revision("current")?]))
             .flatten(),
         systems: template.systems(),
+        makes_no_pods: makes_no_pods(&object),
         ending: text("/metadata/deletionTimestamp").is_some(),
         uses,
     };
@@ -166,6 +170,14 @@ fn whole(object: DynamicObject) -> Value {
         fields.insert("metadata".to_owned(), metadata);
     }
     data
+}
+
+fn makes_no_pods(object: &Value) -> Option<String> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
+    Some(short(failure["message"].as_str()?))
 }
 
 fn deadline_of(written: Option<&str>, object: &Value) -> (Duration, Option<String>) {
@@ -303,8 +315,11 @@ mod tests {
         assert!(workload.deadline_error.unwrap().contains("soon"));
         object["metadata"]["annotations"] = json!({});
         object["spec"]["progressDeadlineSeconds"] = i32::MAX.into();
+        object["status"]["conditions"] =
+            json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded\nquota"}]);
         let (_, workload) = read_json(Kind::Deployment, object).unwrap();
         assert_eq!(workload.deadline, deadline::DEFAULT_DEADLINE);
+        assert_eq!(workload.makes_no_pods.as_deref(), Some("exceeded quota"));
         assert!(!workload.tracked);
     }
 

@@ -93,6 +93,12 @@ impl<'a> Target<'a> {
             .all(|place| place.step.is_none_or(|step| same(place, step)))
     }
 
+    /// Tells whether a memory's rollout changes anything.
+    pub(super) fn changes(memory: &Memory) -> bool {
+        let mut steps = memory.environments.values();
+        steps.any(|step| step.from.as_ref() != Some(&step.to))
+    }
+
     /// Returns the generations to go to.
     pub(super) fn pins(&self) -> Vec<Pin> {
         self.0.iter().filter_map(Place::goal).cloned().collect()
@@ -182,8 +188,8 @@ impl Place<'_> {
         let Some(step) = self.step else {
             return match phase {
                 Phase::Prefetching | Phase::Held => present(),
-                // With nothing known there is nothing that was complete before.
-                _ => (None, false),
+                // It was there before anybody looked: nothing changes, and there is nothing to go back to.
+                _ => (self.goal().cloned(), false),
             };
         };
         match (phase, before) {

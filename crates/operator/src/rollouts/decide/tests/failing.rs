@@ -181,7 +181,7 @@ fn what_no_node_can_have_never_reaches_the_pods() {
     assert_eq!(decision.write, None);
     assert_eq!(
         decision.again,
-        Some(super::super::LOOK_AGAIN),
+        Some(super::super::moves::LOOK_AGAIN),
         "no busy loop after the bound"
     );
     assert!(decision.waiting.unwrap().contains("no node"));
@@ -227,6 +227,9 @@ fn times_are_said_as_they_are_written() {
         (5400, "1h30m"),
         (7200, "2h"),
     ] {
-        assert_eq!(super::super::said(Duration::from_secs(seconds)), text);
+        assert_eq!(
+            super::super::moves::said(Duration::from_secs(seconds)),
+            text
+        );
     }
 }

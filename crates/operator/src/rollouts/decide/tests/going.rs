@@ -20,6 +20,15 @@ fn a_workload_that_has_what_is_live_is_remembered_quietly_and_left_alone() {
     assert_eq!(cluster.phase(), Phase::Complete);
     assert_eq!(cluster.told, []);
     assert_eq!(cluster.decide(), Decision::default(), "and no timer runs");
+    // The same where its pods are still to come.
+    let mut cluster = Cluster::running(12, 5);
+    cluster.replaced(3, 1);
+    cluster.settle();
+    assert_eq!(cluster.phase(), Phase::Progressing);
+    cluster.replaced(3, 3);
+    cluster.settle();
+    assert_eq!(cluster.phase(), Phase::Complete);
+    assert_eq!(cluster.told, []);
 }
 
 #[test]
