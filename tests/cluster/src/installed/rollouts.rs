@@ -62,7 +62,9 @@ fn under_load(stage: &mut Stage) -> Result<(), Failure> {
     ensure_tells(&said, &["failed 0 "])?;
     let numbers = |pin: &str| pin.split('@').next().unwrap_or_default().to_owned();
     ensure_tells(&said, &[&numbers(&before), &numbers(&pin)])?;
-    stage.event_of("Deployment", "web", &["RollingOut", &numbers(&pin)])?;
+    let number = pin.split([':', '@']).nth(1).unwrap_or_default();
+    let to = format!("→ :{number}");
+    stage.event_of("Deployment", "web", &["RollingOut", &numbers(&before), &to])?;
     stage.event_of("Deployment", "web", &["RolledOut", &numbers(&pin)])?;
     // The nodes had it before the first pod asked.
     stage.event_of("Deployment", "web", &["Prefetching", &numbers(&pin)])?;
@@ -84,8 +86,10 @@ fn broken(stage: &mut Stage) -> Result<(), Failure> {
     let mended = stage.push("web", "nival install python3");
     ensure_tells(&told?, &["python3"])?;
     mended?;
-    let failure = environment(stage, "{.status.lastFailure.message}")?;
-    ensure_tells(&failure, &["python3"])?;
+    poll("the environment's state to tell the failure", || {
+        let failure = environment(stage, "{.status.lastFailure.message}")?;
+        Ok(failure.contains("python3").then_some(()))
+    })?;
     let pin = poll("the mended generation to be rolled out", || {
         let pin = pin_of(&template(stage, "deployment/web")?)?;
         let number = |pin: &str| pin.split(['@', ':']).nth(1)?.parse::<u64>().ok();
