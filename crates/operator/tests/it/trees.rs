@@ -243,7 +243,6 @@ fn all() -> Result<(), Failure> {
             let old = tree.ends_with("1.7");
             let lines: &[&Line] = if old { &[&V1_7] } else { &[&V2_1, &V2_4] };
             for line in lines {
-                println!("{} on {}", tree.display(), line.version);
                 ground.plant(&tree)?;
                 let handler = ground.judge(line, &config)?;
                 check_handler(&handler);
@@ -274,7 +273,6 @@ fn copied() -> Result<(), Failure> {
         (&V1_7, "1.7", "io.containerd.grpc.v1.cri"),
         (&V2_1, "2", "io.containerd.cri.v1.runtime"),
     ] {
-        println!("{}", line.version);
         ground.plant(&trees.join(tree))?;
         let before = ground.dump(line, config)?;
         ground.install(line, &[])?;
@@ -314,7 +312,6 @@ fn stock() -> Result<(), Failure> {
     let ground = Ground::new(&world)?;
     let config = "/etc/containerd/config.toml";
     for line in [&V1_7, &V2_1, &V2_4] {
-        println!("{}", line.version);
         // As kubeadm's documentation has it.
         ground.clear()?;
         let program = ground.containerd(line);
