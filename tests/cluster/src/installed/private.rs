@@ -29,6 +29,7 @@ pub(super) fn rule() -> Value {
 
 fn allowed(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(PRIVATE)?;
+    stage.ready("private")?;
     stage.said("private", "main", "42")?;
     // Nothing of the credential is where the workload could find it.
     let token = stage.kubectl(&[
