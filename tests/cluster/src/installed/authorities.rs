@@ -21,7 +21,9 @@ fn private_authority(stage: &mut Stage) -> Result<(), Failure> {
         "data": {"authority.pem": entrance.authority()},
     });
     stage.cluster.apply(&map.to_string())?;
-    stage.stack.publish("behind-tls", "bash coreutils jq", "--public")?;
+    stage
+        .stack
+        .publish("behind-tls", "bash coreutils jq", "--public")?;
     let mut values = super::values();
     values["hub"] = json!({"url": entrance.url()});
 

@@ -5,6 +5,7 @@ mod applications;
 mod authorities;
 
 mod failures;
+mod own_hub;
 mod plugin;
 mod private;
 mod refusals;
@@ -36,6 +37,7 @@ pub(crate) const STORIES: &[&[Story]] = &[
     failures::STORIES,
     scale::STORIES,
     authorities::STORIES,
+    own_hub::STORIES,
     upgrade::STORIES,
     // The last one: it ends with an installation that has seen nothing yet.
     uninstall::STORIES,

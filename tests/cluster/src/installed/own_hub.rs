@@ -1,0 +1,89 @@
+//! The hub runs in the cluster, from the same chart, and keeps what it was given.
+
+use serde_json::json;
+use testkit::Failure;
+use testkit::cluster::NAMESPACE;
+
+use super::upgrade::settle;
+use crate::{Stage, Story, ensure_tells};
+
+pub(crate) const STORIES: &[Story] = &[Story {
+    name: "the-hub-runs-in-the-cluster-from-the-same-chart",
+    tell: own_hub,
+}];
+
+/// Where no provisioner runs, a person makes the volume.
+const VOLUME: &str = "
+apiVersion: v1
+kind: PersistentVolume
+metadata:
+  name: own-hub
+spec:
+  accessModes: [ReadWriteOnce]
+  capacity: {storage: 1Gi}
+  local: {path: /var/lib/own-hub}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node1]}]
+";
+
+fn own_hub(stage: &mut Stage) -> Result<(), Failure> {
+    let node = stage.cluster.node().machine();
+    node.shell("mkdir -p /var/lib/own-hub")?;
+    stage.cluster.apply(VOLUME)?;
+    let mut values = super::values();
+    // The cluster's workloads stay with the hub that they have.
+    let own = json!({"enabled": true, "storage": {"size": "1Gi"}});
+    values["hub"] = own;
+    let installation = stage.stack.installation(&values)?;
+    stage.cluster.upgrade(&installation)?;
+    let told = push_to_it(stage);
+    stage
+        .cluster
+        .upgrade(&stage.stack.installation(&super::values())?)?;
+    settle(stage)?;
+    let claim = "persistentvolumeclaim/data-nival-hub-0";
+    stage.kubectl(&["delete", claim, "--namespace", NAMESPACE])?;
+    stage.kubectl(&["delete", "persistentvolume", "own-hub"])?;
+    told
+}
+
+fn push_to_it(stage: &Stage) -> Result<(), Failure> {
+    let hub =
+        |arguments: &[&str]| stage.kubectl(&[&["--namespace", NAMESPACE], arguments].concat());
+    let rolled_out = [
+        "rollout",
+        "status",
+        "statefulset/nival-hub",
+        "--timeout=90s",
+    ];
+    hub(&rolled_out)?;
+    let make = "nival-hub token create --owner team --scope push";
+    let exec = ["exec", "nival-hub-0", "--"];
+    let words: Vec<&str> = make.split(' ').collect();
+    let token = hub(&[&exec[..], &words].concat())?;
+    let address = || {
+        hub(&[
+            "get",
+            "pod",
+            "nival-hub-0",
+            "-o",
+            "jsonpath={.status.podIP}",
+        ])
+    };
+    let (token, first) = (token.trim(), address()?);
+    let laptop = &stage.stack.laptop;
+    laptop.shell(&format!(
+        "nival key trust team \"$(nival key show demo-1)\" && cd ~/tools && \
+         NIVAL_TOKEN={token} nival push team/tools --public --hub http://{first}:7878 >&2"
+    ))?;
+    // What was pushed is on the volume, not in the pod.
+    hub(&["delete", "pod", "nival-hub-0", "--timeout=60s"])?;
+    hub(&rolled_out)?;
+    let second = address()?;
+    let record = laptop.shell(&format!(
+        "nival show team/tools --json --hub http://{second}:7878"
+    ))?;
+    ensure_tells(&record, &["team/tools"])
+}
