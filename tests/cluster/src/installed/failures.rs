@@ -61,9 +61,16 @@ spec:
     )
 }
 
+/// The line after which a story puts its own into a pod's specification.
+const GRACE: &str = "      terminationGracePeriodSeconds: 1\n";
+const ON_NODE1: &str = "      nodeSelector: {kubernetes.io/hostname: node1}\n";
+/// One pod on each node.
+const SPREAD: &str = "      topologySpreadConstraints:\n        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: wide}}}\n";
+
 fn hub_down(stage: &mut Stage) -> Result<(), Failure> {
     // Both are pinned while the hub is there; only one of them is on the nodes.
-    stage.cluster.apply(&deployment("there", "demo/app", 1))?;
+    let there = deployment("there", "demo/app", 1).replace(GRACE, &format!("{GRACE}{ON_NODE1}"));
+    stage.cluster.apply(&there)?;
     stage
         .cluster
         .apply(&deployment("absent", "demo/unfetched", 0))?;
@@ -185,10 +192,8 @@ fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 fn with_full_disk(stage: &Stage) -> Result<(), Failure> {
-    let spread = deployment("wide", &format!("{OWNER}/large"), 2).replace(
-        "      terminationGracePeriodSeconds: 1\n",
-        "      terminationGracePeriodSeconds: 1\n      topologySpreadConstraints:\n        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: wide}}}\n",
-    );
+    let spread = deployment("wide", &format!("{OWNER}/large"), 2)
+        .replace(GRACE, &format!("{GRACE}{SPREAD}"));
     stage.cluster.apply(&spread)?;
     poll("the pod on the whole node to be ready", || {
         let ready = "jsonpath={.status.readyReplicas}";
