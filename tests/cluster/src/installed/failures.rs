@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::cluster::NAMESPACE;
 use testkit::{Failure, OWNER, poll};
 
 use super::applications::{all_pods_run, pin_of, template};
@@ -176,19 +177,37 @@ fn reboot(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
-    let fill = "mount -t tmpfs -o size=4m tmpfs /var/lib/nival/tmp";
-    let nodes = stage.cluster.nodes();
-    let (_, node) = nodes
-        .last()
-        .ok_or_else(|| Failure::Text("no node".to_owned()))?;
-    node.machine().shell(fill)?;
+    // The agent sees another disk only when it starts anew.
+    on_node2(stage, "mount -t tmpfs -o size=8m tmpfs /var/lib/nival")?;
     let told = with_full_disk(stage);
-    let nodes = stage.cluster.nodes();
-    if let Some((_, node)) = nodes.last() {
-        node.machine().shell("umount -l /var/lib/nival/tmp")?;
-    }
+    on_node2(stage, "umount -l /var/lib/nival")?;
     told?;
     stage.rolled_out("deployment/wide")
+}
+
+/// Does something to the second node's disk, and starts its agent anew.
+fn on_node2(stage: &Stage, script: &str) -> Result<(), Failure> {
+    let nodes = stage.cluster.nodes();
+    let (_, node) = nodes
+        .get(1)
+        .ok_or_else(|| Failure::Text("there is no second node".to_owned()))?;
+    node.machine().shell(script)?;
+    let release = ["--namespace", NAMESPACE];
+    let agent = [
+        "delete",
+        "pod",
+        "--selector=app.kubernetes.io/component=agent",
+        "--field-selector=spec.nodeName=node2",
+    ];
+    stage.kubectl(&[&release[..], &agent].concat())?;
+    let all = [
+        "rollout",
+        "status",
+        "daemonset/nival-agent",
+        "--timeout=90s",
+    ];
+    stage.kubectl(&[&release[..], &all].concat())?;
+    stage.cluster.wait_until_installed()
 }
 
 fn with_full_disk(stage: &Stage) -> Result<(), Failure> {

@@ -1,7 +1,8 @@
 //! New generations: rolled out under load, rolled back when broken, undone by a person with the hub gone.
 
-use testkit::{Failure, OWNER, poll};
+use testkit::{Failure, OWNER, poll, poll_within};
 
+use super::PATIENCE;
 use super::applications::{CLIENT, WEB_AND_REDIS, all_pods_run, pin_of, template};
 use crate::{Stage, Story, ensure, ensure_tells};
 
@@ -151,7 +152,8 @@ pub(super) fn serve(stage: &Stage) -> Result<(), Failure> {
 
 /// Waits until the web application's template has another pin, and returns it.
 pub(super) fn moved_on(stage: &Stage, before: &str) -> Result<String, Failure> {
-    poll("the template to be moved on", || {
+    // Nodes that were cut off take their time to come back, and a rollout waits for what they fetch.
+    poll_within(PATIENCE, "the template to be moved on", || {
         let pin = pin_of(&template(stage, "deployment/web")?)?;
         Ok((pin != before).then_some(pin))
     })
