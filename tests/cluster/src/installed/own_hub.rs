@@ -83,7 +83,7 @@ fn push_to_it(stage: &Stage) -> Result<(), Failure> {
     hub(&rolled_out)?;
     let second = address()?;
     let record = laptop.shell(&format!(
-        "nival show team/tools --json --hub http://{second}:7878"
+        "NIVAL_TOKEN={token} nival show team/tools --json --hub http://{second}:7878"
     ))?;
     ensure_tells(&record, &["team/tools"])
 }
