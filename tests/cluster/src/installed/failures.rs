@@ -7,6 +7,7 @@ use testkit::{Failure, OWNER, poll};
 
 use super::applications::{all_pods_run, pin_of, template};
 use super::rollouts::{change, moved_on, serve};
+use super::upgrade::settle;
 use crate::{Stage, Story, ensure, ensure_tells};
 
 pub(crate) const STORIES: &[Story] = &[
@@ -150,6 +151,8 @@ fn api_server_gone(stage: &mut Stage) -> Result<(), Failure> {
     }
     stage.cluster.start_api_server()?;
     told?;
+    // Whoever could not renew its lease meanwhile has started anew.
+    settle(stage)?;
     let before = pin_of(&template(stage, "deployment/web")?)?;
     change(stage, "after the outage")?;
     let pin = moved_on(stage, &before)?;
@@ -166,6 +169,7 @@ fn reboot(stage: &mut Stage) -> Result<(), Failure> {
         let state = stage.kubectl(&["get", "nivalnodes", "node1", "-o", label])?;
         Ok((state == "Ready").then_some(()))
     })?;
+    settle(stage)?;
     stage.rolled_out("deployment/lasting")?;
     stage.cluster.apply(&deployment("next", "demo/app", 4))?;
     stage.rolled_out("deployment/next")?;
