@@ -175,13 +175,15 @@ impl Stage {
     fn without_hub(&mut self, story: &mut Story) -> Result<()> {
         story.chapter(7, "Rollback needs no hub");
         let before = self.pin()?;
+        let kubeconfig = self.cluster.kubeconfig().to_owned();
+        self.stack.laptop.write("/root/.kube/config", &kubeconfig)?;
         self.stack.hub.kill()?;
-        let undone = self
-            .kubectl(story, "undo", "rollout undo deployment/web")
-            .and_then(|_| {
-                let status = "rollout status deployment/web --timeout=120s";
-                self.kubectl(story, "undone", status)
-            });
+        // The cluster itself remembers which generation that was.
+        let back = "nival k8s rollback deployment/web --to 1";
+        let undone = story.on(&self.stack.laptop, "back", back).and_then(|_| {
+            let status = "rollout status deployment/web --timeout=120s";
+            self.kubectl(story, "undone", status)
+        });
         self.stack.hub.resume()?;
         undone?;
         let after = self.pin()?;
@@ -192,7 +194,6 @@ impl Stage {
     fn look(&self, story: &mut Story) -> Result<()> {
         story.chapter(8, "What runs, and what is in it");
         let laptop = &self.stack.laptop;
-        laptop.write("/root/.kube/config", self.cluster.kubeconfig())?;
         story.on(laptop, "status", "nival k8s status")?;
         story.on(laptop, "who runs it", "nival k8s who-runs python3")?;
         let pod = "jsonpath={.items[0].metadata.name}";
