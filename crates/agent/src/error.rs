@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::hub::ClientError;
 use env_spec::generation::GenerationError;
 use env_spec::{Digest, EnvironmentName, Reference, ReferenceError, SignedError};
+use host::error::one_line;
 use store::{CollectError, FetchError, PresentError, ProgressView, StoreError};
 use ttrpc::Code;
 
@@ -233,25 +234,6 @@ fn fetch_code(error: &FetchError) -> Code {
         }
         FetchError::Place { .. } | FetchError::Publish { .. } => Code::INTERNAL,
     }
-}
-
-/// Returns an error and its causes as one line, each said once.
-pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error
-            .to_string()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        // Some libraries repeat the cause in their own text.
-        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
-            parts.push(text);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
 }
 
 fn progress_text(progress: &ProgressView) -> String {

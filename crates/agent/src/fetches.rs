@@ -131,7 +131,7 @@ impl Fetches {
                     tracing::info!(generation, paths = done.paths_fetched, bytes = done.download_bytes, elapsed = ?begun.elapsed(), "fetched");
                     after();
                 }
-                Some(Err(error)) => tracing::warn!(generation, error = crate::error::one_line(error), "not fetched"),
+                Some(Err(error)) => tracing::warn!(generation, error = host::error::one_line(error), "not fetched"),
                 None => {}
             }
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);

@@ -220,7 +220,7 @@ impl Revocations {
             },
             // The key that signed it is not trusted any more: whoever has it must not stop anything with it.
             Err(error) => {
-                let error = crate::error::one_line(&error);
+                let error = host::error::one_line(&error);
                 tracing::warn!(
                     owner = name,
                     error,
@@ -272,7 +272,7 @@ impl Revocations {
             Ok(Err(failure)) => failure,
             Err(_elapsed) => ListError::Silent,
         };
-        let error = crate::error::one_line(&failure);
+        let error = host::error::one_line(&failure);
         tracing::warn!(
             owner = owner.name,
             error,

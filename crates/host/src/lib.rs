@@ -1,5 +1,6 @@
-//! The machine: atomic files, locks, child processes, mounts, telemetry, shutdown, TLS.
+//! The machine: how errors are said, atomic files, locks, child processes, mounts, telemetry, shutdown, TLS.
 
+pub mod error;
 pub mod fs;
 pub mod lock;
 pub mod mount;

@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use api::hub::HubClient;
+use host::error::one_line;
 
 use super::{CommandError, ask};
 use crate::args::Global;
-use crate::error::one_line;
 use crate::settings::Settings;
 
 /// `mount_setattr` came with Linux 5.12.

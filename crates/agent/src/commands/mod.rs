@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::args::{Arguments, Command};
-use crate::error::one_line;
+use host::error::one_line;
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]

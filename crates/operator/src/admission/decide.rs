@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use env_spec::{Pin, Reference, System};
 use futures::StreamExt as _;
+use host::error::one_line;
 use serde_json::Value;
 use workload::pin::{self, Plan, Slot};
 use workload::template::{self, Template};
 
 use super::nodes::Nodes;
 use super::review::{Refusal, Request, Verdict};
-use crate::error::one_line;
 use crate::resolve::{ResolveError, Resolved, Resolver};
 
 /// How many references are resolved at once.

@@ -9,11 +9,12 @@ mod state;
 use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
+use host::error::one_line;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Failure, one_line};
+use crate::error::Failure;
 use crate::http::Metrics;
 use crate::leader::Leadership;
 use secret::Stored;

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::args::{Arguments, Command};
-use crate::error::one_line;
+use host::error::one_line;
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use api::kubernetes::{NivalNode, NodeState};
 use clap::Args;
+use host::error::one_line;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::Global;
-use crate::error::{Failure, one_line};
+use crate::error::Failure;
 use crate::node::PODS_LEFT;
 
 /// How often the nodes are asked how far they are.

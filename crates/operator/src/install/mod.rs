@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::containerd::{Containerd, ContainerdError};
-use crate::error::one_line;
 use config::ConfigError;
 use edit::EditError;
+use host::error::one_line;
 pub(crate) use machine::Host;
 use plan::Change;
 pub(crate) use preset::{Overrides, Places, Preset, PresetError};

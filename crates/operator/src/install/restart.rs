@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use host::error::one_line;
 use host::process::ProcessError;
 use tokio::time::{Instant, sleep};
 use workload::names::RUNTIME_CLASS;
@@ -11,7 +12,6 @@ use workload::names::RUNTIME_CLASS;
 use super::machine::Host;
 use super::preset::Places;
 use crate::containerd::{Containerd, ContainerdError};
-use crate::error::one_line;
 
 /// How often it is asked whether it is back.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

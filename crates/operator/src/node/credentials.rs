@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::node::{ConfigFile, CredentialSource, LARGEST_FILE};
 use futures::StreamExt as _;
+use host::error::one_line;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
@@ -14,7 +15,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::agent::{Agent, AgentError};
-use crate::error::one_line;
 
 /// The key of a Secret that holds the token.
 const KEY: &str = "token";

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use host::error::one_line;
 use workload::names::{PLACEHOLDER_IMAGE, RUNTIME_CLASS};
 
 use super::agent::{Agent, Told};
 use crate::containerd::{Containerd, ContainerdError};
-use crate::error::one_line;
 use crate::install::{self, Host};
 
 /// What is looked at.

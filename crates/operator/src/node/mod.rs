@@ -16,6 +16,7 @@ use std::time::Duration;
 use api::kubernetes::{NivalNode, NivalNodeSpec, NodeState};
 use env_spec::System;
 use futures::StreamExt as _;
+use host::error::one_line;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, Client};
@@ -25,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Failure, one_line};
+use crate::error::Failure;
 use crate::install::{self, Installation};
 use agent::Agent;
 use credentials::Credentials;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use api::kubernetes::{Prefetch, PrefetchState, PrefetchStatus};
 use env_spec::Pin;
+use host::error::one_line;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::agent::{Agent, AgentError, Told};
-use crate::error::one_line;
 
 /// The agent loads many paths at once for each.
 const AT_ONCE: usize = 2;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::kubernetes::{NivalNode, NivalNodeSpec, NodeState};
+use host::error::one_line;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -16,7 +17,7 @@ use workload::names::{NODE, NODE_READY};
 
 use super::metrics::Metrics;
 use super::state::State;
-use crate::error::{Failure, one_line};
+use crate::error::Failure;
 
 /// Who writes the state.
 const MANAGER: &str = "nival-operator-node";

@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use host::error::one_line;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::{Notify, watch};
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use workload::names::OPERATOR;
 
 use crate::environments;
-use crate::error::one_line;
 use crate::http;
 use crate::resolve::Resolver;
 use index::{Index, Item};

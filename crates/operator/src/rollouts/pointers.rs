@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use env_spec::generation::LivePointer;
 use env_spec::{EnvironmentName, Reference};
+use host::error::one_line;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::State;
 use super::decide::Live;
 use super::index::{Answer, Index, Trouble};
-use crate::error::one_line;
 use crate::resolve::ResolveError;
 
 /// How many waiters may wait at the hub at once.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use host::error::one_line;
 use kube::runtime::events::{Event, EventType, Recorder};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -15,7 +16,6 @@ use workload::rollout::Memory;
 use super::decide::News;
 use super::patch::{changes, short};
 use super::seen::{Key, Workload};
-use crate::error::one_line;
 use crate::http::Metrics as Registered;
 
 /// From a CronJob, which is done at once, to a large StatefulSet.
