@@ -18,13 +18,12 @@ use crate::error::{Error, Result};
 use crate::hook::Listener;
 use crate::nival::ExecEnvironment;
 use crate::options::RuntimeOptions;
-use crate::process::{Process, timestamp};
+use crate::process::{KILL, Process, timestamp};
 use crate::publisher::Publisher;
 use crate::reaper::Exit;
 use crate::runtime::Runtime;
 use crate::server::Busy;
 
-const KILL: u32 = 9;
 /// How long added processes may outlive the first one before its end is told without theirs.
 const STRAGGLERS: Duration = Duration::from_secs(10);
 
@@ -83,7 +82,7 @@ impl Container {
         tokio::spawn(async move {
             // The sender goes away only with the shim itself.
             let Ok(exit) = exit.await else { return };
-            process.dead.cancel();
+            process.end(exit);
             if process.is_first() {
                 container.end_others().await;
             }

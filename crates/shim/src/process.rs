@@ -13,6 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 use crate::reaper::Exit;
 
+/// The number of the signal, as requests and runtimes write it.
+pub(crate) const KILL: u32 = 9;
+/// The status of a process that this signal ended, as shells write it.
+const KILLED: u32 = 128 + KILL;
+
 /// A process, from its creation to its deletion.
 pub(crate) struct Process {
     pub(crate) container: String,
@@ -34,6 +39,9 @@ struct State {
     pid: i32,
     started: bool,
     deleted: bool,
+    /// Whether a caller wanted it killed.
+    condemned: bool,
+    end: Option<Exit>,
     io: IoTasks,
     terminal: Option<Pty>,
 }
@@ -98,6 +106,26 @@ impl Process {
 
     pub(crate) fn terminal(&self) -> Option<Pty> {
         self.state().terminal.clone()
+    }
+
+    /// Takes note of a signal that a caller sends.
+    pub(crate) fn expect(&self, signal: u32) {
+        if signal == KILL {
+            self.state().condemned = true;
+        }
+    }
+
+    /// Takes note of the end that the kernel reports. Who waits is told later.
+    pub(crate) fn end(&self, exit: Exit) {
+        self.state().end = Some(exit);
+        self.dead.cancel();
+    }
+
+    /// Whether it ended by a kill that no caller asked for.
+    pub(crate) fn was_killed_unasked(&self) -> bool {
+        let state = self.state();
+        let killed = state.end.is_some_and(|end| end.status == KILLED);
+        killed && !state.condemned
     }
 
     pub(crate) fn exit(&self) -> Option<Exit> {

@@ -33,6 +33,7 @@ pub(crate) async fn kill(shim: &Shim, request: &KillRequest) -> Result<()> {
             pid => signal(shim.reaper(), pid, request.signal),
         };
     }
+    process.expect(request.signal);
     let killed = container
         .runtime
         .kill(&container.id, request.signal, request.all)

@@ -13,12 +13,11 @@ use crate::cgroup::watch_out_of_memory;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::hook::HookError;
-use crate::process::Process;
+use crate::process::{KILL, Process};
 use crate::reaper::Exit;
 use crate::server::Shim;
 use crate::stdio::Wiring;
 
-const KILL: u32 = 9;
 /// How long a container may take to end after its hook has failed.
 const HOOK_END: Duration = Duration::from_secs(2);
 
@@ -48,10 +47,11 @@ pub(crate) async fn start(
 async fn start_container(container: &Arc<Container>, until: Option<Instant>) -> Result<()> {
     let runtime = &container.runtime;
     // Before the start, since a short container takes the files with it.
-    let notified = container.clone();
+    let (notified, first) = (container.clone(), container.first.clone());
     tokio::spawn(watch_out_of_memory(
         container.cgroup.clone(),
         container.first.dead.clone(),
+        move || first.was_killed_unasked(),
         move || {
             notified.publish(&TaskOOM {
                 container_id: notified.id.clone(),
@@ -91,6 +91,7 @@ async fn start_container(container: &Arc<Container>, until: Option<Instant>) -> 
             let hangs = matches!(error, HookError::Slow { .. });
             let ended = container.first.dead.cancelled();
             if hangs || tokio::time::timeout(HOOK_END, ended).await.is_err() {
+                container.first.expect(KILL);
                 let killed = runtime.kill(&container.id, KILL, false).await;
                 debug!("killing {} after its hook: {killed:?}", container.id);
             }
