@@ -8,6 +8,8 @@ pub mod pin;
 pub mod policy;
 pub mod rollout;
 pub mod template;
+mod tracking;
 pub mod uses;
 
 pub use pattern::Pattern;
+pub use tracking::Tracking;

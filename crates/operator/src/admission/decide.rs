@@ -7,6 +7,7 @@ use env_spec::{Pin, Reference, System};
 use futures::StreamExt as _;
 use host::error::one_line;
 use serde_json::Value;
+use workload::Tracking;
 use workload::pin::{self, Plan, Slot};
 use workload::template::{self, Template};
 
@@ -73,7 +74,7 @@ impl Judge {
             .resolve(&request.namespace, references.iter().cloned(), budget)
             .await;
         let systems = self.systems(request);
-        let mut warnings = Vec::new();
+        let mut warnings = doubts(request);
         for reference in &references {
             match judged(&answers, reference, &systems) {
                 Ok(_) if unpinned.contains(reference) => warnings.push(format!(
@@ -141,6 +142,15 @@ impl Judge {
             .collect()
             .await
     }
+}
+
+/// Returns what is written about new generations and means nothing. It is no reason to refuse: what runs would not
+/// take any other change either.
+fn doubts(request: &Request) -> Vec<String> {
+    let annotations = request.object.pointer("/metadata/annotations");
+    let annotation = |name: &str| annotations?.get(name)?.as_str();
+    let kind = request.kind();
+    kind.map_or_else(Vec::new, |kind| Tracking::read(kind, annotation).doubts)
 }
 
 fn judged<'a>(

@@ -42,6 +42,23 @@ impl Waiting {
     }
 }
 
+/// What the API server asks for.
+#[derive(Debug, Clone, Copy)]
+enum Webhook {
+    Mutate,
+    Validate,
+}
+
+impl Webhook {
+    /// Returns its name in logs and metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
 /// What every request needs.
 #[derive(Debug, Clone)]
 struct Desk {
@@ -52,13 +69,20 @@ struct Desk {
 /// Returns the webhooks.
 pub(crate) fn router(judge: Judge, metrics: Metrics) -> Router {
     Router::new()
-        .route("/mutate", post(mutate))
-        .route("/validate", post(validate))
+        .route(
+            "/mutate",
+            post(|desk, waiting, body| review(Webhook::Mutate, desk, waiting, body)),
+        )
+        .route(
+            "/validate",
+            post(|desk, waiting, body| review(Webhook::Validate, desk, waiting, body)),
+        )
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Desk { judge, metrics })
 }
 
-async fn mutate(
+async fn review(
+    webhook: Webhook,
     State(desk): State<Desk>,
     Query(waiting): Query<Waiting>,
     body: Result<Json<Question>, JsonRejection>,
@@ -68,22 +92,12 @@ async fn mutate(
         Err(refusal) => return refusal.into_response(),
     };
     let begun = Instant::now();
-    let verdict = desk.judge.mutate(&request, waiting.budget()).await;
-    desk.answer("mutate", &request, verdict, begun)
-}
-
-async fn validate(
-    State(desk): State<Desk>,
-    Query(waiting): Query<Waiting>,
-    body: Result<Json<Question>, JsonRejection>,
-) -> Response {
-    let request = match request(body) {
-        Ok(request) => request,
-        Err(refusal) => return refusal.into_response(),
+    let (judge, budget) = (&desk.judge, waiting.budget());
+    let verdict = match webhook {
+        Webhook::Mutate => judge.mutate(&request, budget).await,
+        Webhook::Validate => judge.validate(&request, budget).await,
     };
-    let begun = Instant::now();
-    let verdict = desk.judge.validate(&request, waiting.budget()).await;
-    desk.answer("validate", &request, verdict, begun)
+    desk.answer(webhook.name(), &request, verdict, begun)
 }
 
 impl Desk {

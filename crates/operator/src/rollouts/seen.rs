@@ -7,9 +7,10 @@ use env_spec::{EnvironmentName, System};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
+use workload::Tracking;
 use workload::annotations::Annotations;
 use workload::deadline;
-use workload::names::{CHANGE_CAUSE, PAUSED, PROGRESS_DEADLINE, RESTARTED_AT, TRACK, TRACK_LATEST};
+use workload::names::{CHANGE_CAUSE, RESTARTED_AT};
 use workload::rollout::{Phase, Recall};
 use workload::template::{Kind, Template, is_made_from_a_template};
 use workload::uses::Use;
@@ -41,9 +42,10 @@ pub(crate) struct Workload {
     /// Whether new generations are wanted.
     pub(crate) tracked: bool,
     pub(crate) paused: bool,
-    /// How long a rollout may stand still, and what is wrong with what a person wrote about it.
+    /// How long a rollout may stand still.
     pub(crate) deadline: Duration,
-    pub(crate) deadline_error: Option<String>,
+    /// What a person wrote about all this that means nothing.
+    pub(crate) doubts: Vec<String>,
     pub(crate) progress: Progress,
     /// Those of the template's annotations that the words about pins are made of.
     pub(crate) restart: Annotations,
@@ -94,14 +96,6 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, &format!("{}s", kind.name().to_lowercase()))
 }
 
-/// Tells whether the operator can roll a kind out: the others' templates cannot be changed, or change no pod.
-fn can_track(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::CronJob
-    )
-}
-
 /// Reads an object; nothing where it runs in no environment, or was made from a workload that is read itself.
 pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<(Key, Workload)> {
     let object = whole(object);
@@ -125,7 +119,7 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<(Key, Workload)>
         map.get(name)?.as_str()
     };
     let annotation = |name: &str| entry("annotations", name);
-    let (deadline, deadline_error) = deadline_of(annotation(PROGRESS_DEADLINE), &object);
+    let tracking = Tracking::read(kind, annotation);
     let cause = annotation(CHANGE_CAUSE)
         .filter(|text| text.starts_with(CAUSE_PREFIX) && text.len() <= LONGEST_CAUSE);
     let revision = |field: &str| text(&format!("/status/{field}Revision")).map(str::to_owned);
@@ -138,10 +132,10 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<(Key, Workload)>
             .unwrap_or_default()
             .to_owned(),
         recall: Recall::read(annotation, |name| entry("labels", name)),
-        tracked: can_track(kind) && annotation(TRACK) == Some(TRACK_LATEST),
-        paused: annotation(PAUSED) == Some("true"),
-        deadline,
-        deadline_error,
+        tracked: tracking.follows,
+        paused: tracking.paused,
+        deadline: tracking.deadline.unwrap_or_else(|| own_deadline(&object)),
+        doubts: tracking.doubts,
         progress: Progress::of(kind, &object),
         restart: restart.into_iter().collect(),
         cause: cause.map(str::to_owned),
@@ -180,18 +174,14 @@ fn makes_no_pods(object: &Value) -> Option<String> {
     Some(short(failure["message"].as_str()?))
 }
 
-fn deadline_of(written: Option<&str>, object: &Value) -> (Duration, Option<String>) {
-    let own = object
+/// Returns the deadline that holds where Nival's own is not written.
+fn own_deadline(object: &Value) -> Duration {
+    object
         .pointer("/spec/progressDeadlineSeconds")
         .and_then(Value::as_u64)
         // Kubernetes means "for ever" by the largest number that it takes.
         .filter(|seconds| (1..i32::MAX as u64).contains(seconds))
-        .map_or(deadline::DEFAULT_DEADLINE, Duration::from_secs);
-    match written.map(deadline::parse) {
-        None => (own, None),
-        Some(Ok(deadline)) => (deadline, None),
-        Some(Err(error)) => (own, Some(error.to_string())),
-    }
+        .map_or(deadline::DEFAULT_DEADLINE, Duration::from_secs)
 }
 
 /// Returns a workload's selector of pods as the API server takes it in a question.
@@ -312,7 +302,7 @@ mod tests {
         object["metadata"]["annotations"]["nival.dev/progress-deadline"] = "soon".into();
         let (_, workload) = read_json(Kind::Deployment, object.clone()).unwrap();
         assert_eq!(workload.deadline, Duration::from_secs(300));
-        assert!(workload.deadline_error.unwrap().contains("soon"));
+        assert!(workload.doubts[0].contains("soon"));
         object["metadata"]["annotations"] = json!({});
         object["spec"]["progressDeadlineSeconds"] = i32::MAX.into();
         object["status"]["conditions"] =

@@ -224,14 +224,12 @@ fn words(workload: &Workload, news: News, memory: &Memory) -> (&'static str, Str
         .map(|end| end.duration_since(memory.started_at).as_secs().max(0));
     match news {
         News::Prefetching => {
-            let doubt = match &workload.deadline_error {
-                Some(error) => format!(" (nival.dev/progress-deadline: {error}; not used)"),
-                None => String::new(),
-            };
-            (
-                "Prefetching",
-                format!("nodes fetch {}{doubt}", targets(memory)),
-            )
+            let mut message = format!("nodes fetch {}", targets(memory));
+            for doubt in &workload.doubts {
+                message += "; ";
+                message += doubt;
+            }
+            ("Prefetching", message)
         }
         News::RollingOut => ("RollingOut", format!("rolling out {changes}")),
         News::RolledOut => (
