@@ -81,6 +81,23 @@ pub struct Memory {
     /// Why it was rolled back or is held.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// The failure before this rollout: who looks rarely must not miss it when the next one begins at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_before: Option<Box<Failed>>,
+}
+
+/// A rollout whose new generations did not come up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// How it ended: rolled back or held.
+    pub phase: Phase,
+    /// The generations that it was to bring.
+    pub generations: Vec<Pin>,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a workload's metadata says of its rollout.
@@ -104,6 +121,23 @@ impl Memory {
     #[must_use]
     pub fn to_annotation(&self) -> String {
         serde_json::to_string(self).expect("its keys are text, and no writer fails")
+    }
+
+    /// Returns the newest rollout that failed, this one or one before it.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failed> {
+        let at = self.ended_at.filter(|_| self.failed);
+        let own = at.map(|at| Failed {
+            phase: self.phase,
+            generations: self
+                .environments
+                .values()
+                .map(|step| step.to.clone())
+                .collect(),
+            at,
+            reason: self.reason.clone(),
+        });
+        own.or_else(|| self.failed_before.as_deref().cloned())
     }
 
     /// Returns a reason that fits: one line, bounded.
@@ -185,6 +219,7 @@ mod tests {
             paused_at: None,
             failed: false,
             reason: String::new(),
+            failed_before: None,
         }
     }
 
@@ -235,6 +270,24 @@ mod tests {
         assert_eq!(read(Some("{}"), Some(huge)), Recall::Outdated { serial: 0 });
         let last = u64::MAX.to_string();
         assert_eq!(read(None, Some(&last)).next_serial(), u64::MAX);
+    }
+
+    #[test]
+    fn a_failure_is_remembered_until_the_next_one() {
+        assert_eq!(memory().failure(), None);
+        let mut failed = memory();
+        failed.phase = Phase::RolledBack;
+        failed.failed = true;
+        failed.ended_at = Some(failed.started_at);
+        failed.reason = "it crashed".to_owned();
+        let failure = failed.failure().unwrap();
+        assert_eq!(failure.generations, [pin(13)]);
+        assert_eq!(failure.reason, "it crashed");
+        let mut later = memory();
+        later.failed_before = failed.failure().map(Box::new);
+        assert_eq!(later.failure(), Some(failure));
+        let text = later.to_annotation();
+        assert_eq!(read(Some(&text), Some("7")), Recall::Known(later));
     }
 
     #[test]

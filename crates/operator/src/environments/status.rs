@@ -7,11 +7,10 @@ use api::kubernetes::{EnvironmentStatus, Failure, Holder, Live, Phase, Workload 
 use env_spec::{EnvironmentName, Pin};
 use jiff::Timestamp;
 use workload::pin::Slot;
-use workload::rollout::{self, Memory};
+use workload::rollout::{self, Failed};
 
 use super::conditions::{Conditions, Stand};
 use crate::rollouts::index::{Answer, Index, Resource};
-use crate::rollouts::patch::concerns;
 use crate::rollouts::seen::{Key, Workload};
 
 /// How many workloads and nodes are listed; more are counted.
@@ -148,9 +147,7 @@ impl Seen<'_> {
 
     fn last_failure(&self, users: &[(Key, Arc<Workload>)]) -> Option<Failure> {
         let failures = users.iter().filter_map(|(key, workload)| {
-            let memory = workload.recall.known()?;
-            let concerned = memory.failed && concerns(memory, self.environment);
-            concerned.then(|| failure(key, memory, self.environment))?
+            failure(key, &workload.recall.known()?.failure()?, self.environment)
         });
         let before = self.resource.status.last_failure.clone();
         // All times are written by the operator, in the same form.
@@ -160,20 +157,20 @@ impl Seen<'_> {
     }
 }
 
-fn failure(key: &Key, memory: &Memory, environment: &EnvironmentName) -> Option<Failure> {
-    let mut steps = memory.environments.values();
-    let step = steps.find(|step| step.to.environment == *environment)?;
-    let reason = match memory.phase {
+fn failure(key: &Key, failed: &Failed, environment: &EnvironmentName) -> Option<Failure> {
+    let mut generations = failed.generations.iter();
+    let generation = generations.find(|pin| pin.environment == *environment)?;
+    let reason = match failed.phase {
         rollout::Phase::RolledBack => "RolledBack",
         _ => "Held",
     };
     // Whole seconds: this is compared as text.
-    let time = Timestamp::from_second(memory.ended_at?.as_second()).ok()?;
+    let time = Timestamp::from_second(failed.at.as_second()).ok()?;
     Some(Failure {
         workload: key.said(),
-        generation: step.to.to_string(),
+        generation: generation.to_string(),
         reason: reason.to_owned(),
-        message: memory.reason.clone(),
+        message: failed.reason.clone(),
         time: time.to_string(),
     })
 }

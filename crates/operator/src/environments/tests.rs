@@ -260,6 +260,22 @@ fn a_rollout_a_failure_and_a_pause_are_told() {
     assert_eq!(said(&later, "Progressing").1, "Held");
 }
 
+#[test]
+fn a_failure_is_told_though_the_next_rollout_began_before_anybody_looked() {
+    let mut index = Index::default();
+    let before = json!({"failedBefore": {"phase": "RolledBack", "generations": [pin(13).to_string()],
+        "at": "2026-11-25T10:10:00.5Z", "reason": "it crashed"}});
+    let memory = memory("Prefetching", 12, 14, &before);
+    put(&mut index, "web", 12, Some(memory), &json!({}));
+    answer(&mut index, 14);
+    let none = EnvironmentStatus::default();
+    let status = next(&mut index, false, &none, "2026-11-25T10:10:01Z");
+    let failure = status.last_failure.unwrap();
+    assert_eq!(failure.generation, pin(13).to_string());
+    assert_eq!(failure.message, "it crashed");
+    assert_eq!(failure.time, "2026-11-25T10:10:00Z");
+}
+
 fn failure_again(status: &EnvironmentStatus) -> api::kubernetes::Failure {
     let failure = status.last_failure.clone().unwrap();
     assert_eq!(failure.time, "2026-11-25T10:10:00Z");

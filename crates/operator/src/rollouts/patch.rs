@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use env_spec::{EnvironmentName, Pin};
+use env_spec::Pin;
 use serde_json::{Map, Value, json};
 use workload::names::{CHANGE_CAUSE, ROLLOUT, ROLLOUT_SERIAL};
 use workload::pin::pinned_from;
@@ -140,12 +140,6 @@ pub(crate) fn changes(memory: &Memory) -> String {
     said.join(", ")
 }
 
-/// Tells whether a memory is of this environment.
-pub(crate) fn concerns(memory: &Memory, environment: &EnvironmentName) -> bool {
-    let mut pins = memory.environments.values().map(|step| &step.to);
-    pins.any(|pin| pin.environment == *environment)
-}
-
 #[cfg(test)]
 mod tests {
     use kube::api::DynamicObject;
@@ -214,6 +208,7 @@ mod tests {
                 paused_at: None,
                 failed: false,
                 reason: String::new(),
+                failed_before: None,
             },
             pins: to.map(wanted),
             ask_pods: false,

@@ -160,6 +160,11 @@ impl<'a> Target<'a> {
             paused_at: None,
             failed: false,
             reason: String::new(),
+            failed_before: situation
+                .recall
+                .known()
+                .and_then(Memory::failure)
+                .map(Box::new),
         }
     }
 
