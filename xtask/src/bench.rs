@@ -1,6 +1,7 @@
 //! Measures on real parts and writes the figures to `docs/BENCHMARKS.md`.
 
 mod operator;
+mod pods;
 mod rollout;
 
 use std::fmt::Write as _;
@@ -18,22 +19,24 @@ const PODS: usize = 8;
 const BEGIN: &str = "<!-- written by `cargo xtask bench`: begin -->";
 const END: &str = "<!-- written by `cargo xtask bench`: end -->";
 
-/// Measures rollouts on a cluster of their own.
-fn rollout() -> Result<rollout::Rollouts> {
+/// Measures rollouts and starts of pods on a cluster of their own.
+fn on_a_cluster(runs: usize) -> Result<(rollout::Rollouts, pods::PodStarts)> {
     let stack = Stack::start_for_cluster()?;
     let options = ClusterOptions {
         nodes: vec![ClusterNode::default(); 2],
         ..ClusterOptions::default()
     };
     let cluster = stack.installed_cluster(options, &json!({}))?;
-    rollout::run(&stack, &cluster)
+    let rollouts = rollout::run(&stack, &cluster)?;
+    let starts = pods::starts(&cluster, rollout::ENVIRONMENT, runs)?;
+    Ok((rollouts, starts))
 }
 
 /// Runs all benchmarks.
 pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
     setup::run_with_rival()?;
     images::build(root, &testkit::programs::images())?;
-    let rollouts = rollout()?;
+    let (rollouts, pods) = on_a_cluster(runs)?;
     let controller = operator::memory()?;
     let stack = Stack::start()?;
     stack.make_key()?;
@@ -66,6 +69,16 @@ pub(crate) fn run(root: &Path, runs: usize) -> Result<()> {
         "| a change serving on 10 replicas (against image build + push + pull + rollout, medians of {}) | {:.1} s | {:.1} s | {:.2} | |",
         rollouts.runs, rollouts.nival_s, rollouts.image_s, rollouts.ratio
     )?;
+    for (clock, starts, aim) in [
+        ("what the runtime took", pods.runtime, "≤ 1.10"),
+        ("until it has seen it run", pods.whole, ""),
+    ] {
+        writeln!(
+            table,
+            "| pod start on the kubelet's clock, {clock} (python3 against busybox with plain runc) | {:.0} ms | {:.0} ms | {:.2} | {aim} |",
+            starts.nival_ms, starts.runc_ms, starts.ratio
+        )?;
+    }
     let (own, go) = (memory.shim, memory.go);
     for (what, own, go, unit, aim) in [
         ("PSS", own.pss_kib, go.pss_kib, " KiB", "≤ 0.33"),

@@ -166,11 +166,7 @@ fn count(nodes: u8) -> String {
 /// Brings what a cluster is made of, and clears away what a killed one left.
 fn prepare(root: &Path) -> Result<()> {
     setup::run()?;
-    // Whoever names programs has built them.
-    let programs = match std::env::var_os("NIVAL_PROGRAMS") {
-        Some(folder) => PathBuf::from(folder),
-        None => build::programs(root)?,
-    };
+    let programs = build::programs(root)?;
     images::write_for_cluster(&programs, &testkit::programs::images())?;
     testkit::sweep();
     Ok(())

@@ -77,7 +77,7 @@ pub(crate) fn plain_starts(node: &Node, runs: usize) -> Result<Starts> {
 }
 
 impl Starts {
-    fn new(nival: &[Duration], runc: &[Duration]) -> Self {
+    pub(crate) fn new(nival: &[Duration], runc: &[Duration]) -> Self {
         Self {
             nival_ms: median(nival) * 1e3,
             runc_ms: median(runc) * 1e3,

@@ -15,6 +15,8 @@ const REPLICAS: i64 = 10;
 const ADDED: &[&str] = &["jq", "curl", "nginx"];
 /// What both begin with.
 const PACKAGES: &str = "bash coreutils python3 numpy redis";
+/// The environment that is rolled out.
+pub(crate) const ENVIRONMENT: &str = "rollout";
 const REGISTRY_PORT: u16 = 5000;
 
 /// From the change to the last replica.
@@ -28,9 +30,9 @@ pub(crate) struct Rollouts {
 
 /// Measures both in turn on one cluster, with the same pods, probes and strategy.
 pub(crate) fn run(stack: &Stack, cluster: &Cluster) -> Result<Rollouts> {
-    stack.publish("rollout", PACKAGES, "--public")?;
+    stack.publish(ENVIRONMENT, PACKAGES, "--public")?;
     let images = Images::start(stack, cluster)?;
-    let annotation = format!("nival.dev/environment: {OWNER}/rollout");
+    let annotation = format!("nival.dev/environment: {OWNER}/{ENVIRONMENT}");
     cluster.apply(&deployment("own", &annotation, PLACEHOLDER))?;
     Images::lay_out(stack, "base")?;
     images.build_and_push(stack, 0)?;
@@ -40,10 +42,13 @@ pub(crate) fn run(stack: &Stack, cluster: &Cluster) -> Result<Rollouts> {
     }
     let (mut nival, mut image) = (Vec::new(), Vec::new());
     for (number, package) in ADDED.iter().enumerate() {
-        let install = format!("cd ~/rollout && nival install {package} >&2");
+        let install = format!("cd ~/{ENVIRONMENT} && nival install {package} >&2");
         stack.laptop.shell(&install)?;
         nival.push(pushed(stack, cluster)?);
         image.push(images.rolled_out(stack, cluster, number + 1)?);
+    }
+    for name in ["own", "image"] {
+        cluster.kubectl(&["delete", "deployment", name, "--cascade=foreground"])?;
     }
     Ok(Rollouts {
         nival_s: median(&nival),
@@ -56,9 +61,9 @@ pub(crate) fn run(stack: &Stack, cluster: &Cluster) -> Result<Rollouts> {
 /// Pushes, and waits for the operator to have it rolled out.
 fn pushed(stack: &Stack, cluster: &Cluster) -> Result<Duration> {
     let begun = Instant::now();
-    let push = format!("cd ~/rollout && nival push {OWNER}/rollout --json");
+    let push = format!("cd ~/{ENVIRONMENT} && nival push {OWNER}/{ENVIRONMENT} --json");
     let answer: Value = serde_json::from_str(&stack.laptop.shell(&push)?)?;
-    let pin = format!("{OWNER}/rollout:{}@", answer["number"]);
+    let pin = format!("{OWNER}/{ENVIRONMENT}:{}@", answer["number"]);
     until_served(cluster, "own", |template| {
         let annotation = &template["metadata"]["annotations"]["nival.dev/generation"];
         annotation
@@ -94,7 +99,8 @@ struct Images {
 impl Images {
     fn start(stack: &Stack, cluster: &Cluster) -> Result<Self> {
         let laptop = &stack.laptop;
-        let programs = setup::dir().join("rival/usr/bin");
+        let rival = setup::dir().join("rival/usr");
+        let programs = rival.join("bin");
         laptop.write(
             "/root/registry.yml",
             &format!(
@@ -113,6 +119,11 @@ impl Images {
             "/root/registries.conf",
             "unqualified-search-registries = []\n",
         )?;
+        let helpers = rival.join("lib/podman");
+        laptop.write(
+            "/root/containers.conf",
+            &format!("[engine]\nhelper_binaries_dir = [{helpers:?}]\n"),
+        )?;
         let registry = programs.join("docker-registry").display().to_string();
         let registry = laptop.service("registry", &registry, &["serve", "/root/registry.yml"])?;
         let server = format!("http://{CLUSTER_ADDRESS}:{REGISTRY_PORT}");
@@ -122,7 +133,7 @@ impl Images {
             node.write(&format!("{folder}/hosts.toml"), &hosts)?;
         }
         let buildah = format!(
-            "CONTAINERS_STORAGE_CONF=/root/storage.conf {} --signature-policy /root/policy.json --registries-conf /root/registries.conf",
+            "CONTAINERS_CONF=/root/containers.conf CONTAINERS_STORAGE_CONF=/root/storage.conf {} --signature-policy /root/policy.json --registries-conf /root/registries.conf",
             programs.join("buildah").display()
         );
         Ok(Self {
@@ -138,7 +149,7 @@ impl Images {
     /// Lays out the same content as the environment's newest generation has. What the first one had is a layer of its
     /// own, which builder, registry and nodes all have by then: only the change is built, pushed and pulled.
     fn lay_out(stack: &Stack, layer: &str) -> Result<()> {
-        let record = stack.record(&format!("{OWNER}/rollout"))?;
+        let record = stack.record(&format!("{OWNER}/{ENVIRONMENT}"))?;
         let system = &record["systems"]["x86_64-linux"];
         let environment = system["environment"].as_str();
         let environment = environment.context("the record has an environment")?;

@@ -9,8 +9,13 @@ use super::tools::Tools;
 const RIVAL: Prefix = Prefix {
     folder: "rival",
     suite: "trixie",
-    packages: &["buildah", "docker-registry"],
-    programs: &["usr/bin/buildah", "usr/bin/docker-registry"],
+    // buildah looks for a helper that makes networks before it does anything, also where no network is made.
+    packages: &["buildah", "docker-registry", "netavark"],
+    programs: &[
+        "usr/bin/buildah",
+        "usr/bin/docker-registry",
+        "usr/lib/podman/netavark",
+    ],
 };
 
 /// Brings both.
