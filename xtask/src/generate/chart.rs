@@ -87,3 +87,81 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use api::node::{ConfigFile, CredentialSource};
+    use serde_json::Value;
+
+    use super::*;
+
+    const EVERYTHING: &str = "ci/everything-values.yaml";
+
+    fn chart() -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        root.join(CHART)
+    }
+
+    fn values() -> String {
+        format!("--values={}", chart().join(EVERYTHING).display())
+    }
+
+    /// Returns the nodes' configuration as it is rendered.
+    fn configuration(arguments: &[&str]) -> ConfigFile {
+        let only = ["--show-only=templates/config.yaml"];
+        let text = template(&chart(), &[&only[..], arguments].concat()).unwrap();
+        let map: Value = serde_saphyr::from_str(&text).unwrap();
+        toml::from_str(map["data"]["agent.toml"].as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_value_reaches_the_nodes_configuration() {
+        testkit::require!(setup);
+        let all = configuration(&[&values()]);
+        assert_eq!(all.hub.as_deref(), Some("https://hub.example.com"));
+        assert_eq!(all.keep_generations, Some(5));
+        assert_eq!(all.keep.len(), 1);
+        assert_eq!(all.collect.high, Some(90));
+        assert_eq!(all.collect.low, Some(70));
+        assert_eq!(all.revocations.every_seconds, Some(30));
+        assert_eq!(all.revocations.max_age_seconds, Some(86400));
+        assert_eq!(all.substituters.len(), 2);
+        assert!(all.substituters[0].before_hub);
+        assert_eq!(all.trusted().unwrap().iter().count(), 1);
+        assert_eq!(all.policy().unwrap().rules.len(), 2);
+        let secret = CredentialSource::Secret {
+            namespace: "team-a".to_owned(),
+            name: "nival-token".to_owned(),
+        };
+        assert_eq!(all.credentials().unwrap()["acme"], secret);
+        let defaults = configuration(&[]);
+        assert_eq!(defaults.revocations.max_age_seconds, None);
+        let hub = "http://nival-hub.nival-system.svc.cluster.local:7878";
+        assert_eq!(defaults.hub.as_deref(), Some(hub));
+    }
+
+    #[test]
+    fn values_are_judged_before_anything_is_installed() {
+        testkit::require!(setup);
+        let refused = |arguments: &[&str], words: &str| {
+            let refusal = format!("{:#}", template(&chart(), arguments).unwrap_err());
+            assert!(refusal.contains(words), "{arguments:?}: {refusal}");
+        };
+        refused(&["--set=controler.replicas=3"], "controler");
+        refused(&["--set=image.agent.digest=latest"], "/image/agent/digest");
+        refused(
+            &["--set=hub.enabled=false"],
+            "nobody knows where the hub is",
+        );
+        refused(
+            &["--set=config.credentials.a.secret=token"],
+            "/config/credentials/a",
+        );
+        refused(&["--kube-version=1.29.0"], "1.29.0");
+        for more in [&[][..], &[values()][..]] {
+            let mut lint = Command::new(testkit::setup::helm());
+            lint.args(["lint", "--strict"]).arg(chart()).args(more);
+            host::process::run(&mut lint).unwrap();
+        }
+    }
+}
