@@ -59,7 +59,7 @@ const ALLOWED: &[(&str, &[&str], Resource)] = &[
     ),
     (
         "nival-controller",
-        &["update"],
+        &["get", "patch"],
         ("", "secrets", NAMESPACE, "nival-webhook-tls"),
     ),
     (
