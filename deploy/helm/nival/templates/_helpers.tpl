@@ -46,6 +46,27 @@ imagePullSecrets:
 {{- end -}}
 {{- end }}
 
+{{/* The configuration of the hub: what was written by hand, and the issuer of this cluster's own tokens. */}}
+{{- define "nival.hubConfig" -}}
+{{- .Values.hub.config }}
+{{- with .Values.hub.serviceAccounts }}
+
+[[oidc]]
+issuer = {{ default (printf "https://kubernetes.default.svc.%s" $.Values.cluster.domain) $.Values.cluster.issuer | toJson }}
+audience = "nival-hub"
+jwks-url = "https://kubernetes.default.svc/openid/v1/jwks"
+ca-file = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+token-file = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+{{- range . }}
+
+[[oidc.allow]]
+subject = {{ printf "system:serviceaccount:%s:%s" .namespace .name | toJson }}
+owner = {{ .owner | toJson }}
+scope = {{ .scope | toJson }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Security of a container that needs nothing, as the policy `restricted` has it. */}}
 {{- define "nival.restricted" -}}
 allowPrivilegeEscalation: false

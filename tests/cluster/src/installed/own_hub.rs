@@ -1,4 +1,4 @@
-//! The hub runs in the cluster, from the same chart, and keeps what it was given.
+//! The hub runs in the cluster, from the same chart, keeps what it was given, and knows the cluster's service accounts.
 
 use serde_json::json;
 use testkit::Failure;
@@ -34,8 +34,11 @@ fn own_hub(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(VOLUME)?;
     let mut values = super::values();
     // The cluster's workloads stay with the hub that they have.
-    let own = json!({"enabled": true, "storage": {"size": "1Gi"}});
+    let reader =
+        json!({"namespace": "default", "name": "default", "owner": "team", "scope": "read"});
+    let own = json!({"enabled": true, "storage": {"size": "1Gi"}, "serviceAccounts": [reader]});
     values["hub"] = own;
+    values["cluster"] = json!({"issuer": "https://kubernetes.default.svc"});
     let installation = stage.stack.installation(&values)?;
     stage.cluster.upgrade(&installation)?;
     let told = push_to_it(stage);
@@ -76,7 +79,7 @@ fn push_to_it(stage: &Stage) -> Result<(), Failure> {
     let laptop = &stage.stack.laptop;
     laptop.shell(&format!(
         "nival key trust team \"$(nival key show demo-1)\" && cd ~/tools && \
-         NIVAL_TOKEN={token} nival push team/tools --public --hub http://{first}:7878 >&2"
+         NIVAL_TOKEN={token} nival push team/tools --hub http://{first}:7878 >&2"
     ))?;
     // What was pushed is on the volume, not in the pod.
     hub(&["delete", "pod", "nival-hub-0", "--timeout=60s"])?;
@@ -85,5 +88,29 @@ fn push_to_it(stage: &Stage) -> Result<(), Failure> {
     let record = laptop.shell(&format!(
         "NIVAL_TOKEN={token} nival show team/tools --json --hub http://{second}:7878"
     ))?;
-    ensure_tells(&record, &["team/tools"])
+    ensure_tells(&record, &["team/tools"])?;
+    // The environment is private. A service account reads it with a token of its own, if a rule names it.
+    let show = |namespace: &str| {
+        let token = stage.kubectl(&[
+            "create",
+            "token",
+            "default",
+            "--namespace",
+            namespace,
+            "--audience=nival-hub",
+        ])?;
+        let token = token.trim();
+        laptop.shell(&format!(
+            "NIVAL_TOKEN={token} nival show team/tools --json --hub http://{second}:7878 2>&1"
+        ))
+    };
+    ensure_tells(&show("default")?, &["team/tools"])?;
+    let refused = show(NAMESPACE).err().map(|failure| failure.to_string());
+    ensure_tells(
+        &refused.unwrap_or_default(),
+        &[
+            "system:serviceaccount:nival-system:default",
+            "[[oidc.allow]]",
+        ],
+    )
 }
