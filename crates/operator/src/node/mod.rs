@@ -174,6 +174,8 @@ impl Keeper {
             }
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
+                // A rollout waits for it.
+                () = self.prefetches.wait() => {}
                 changed = asked.changed() => if changed.is_err() {
                     sleep(LOOK_EVERY).await;
                 },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::kubernetes::{Prefetch, PrefetchState, PrefetchStatus};
 use env_spec::Pin;
 use host::error::one_line;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::agent::{Agent, AgentError, Told};
@@ -36,7 +36,12 @@ pub(super) struct Prefetches {
     system: String,
     wishes: BTreeMap<String, Wish>,
     running: JoinSet<Result<(), AgentError>>,
+    /// Those that have ended since they were looked at.
+    ended: Vec<Ended>,
 }
+
+/// How a task ended.
+type Ended = Result<(Id, Result<(), AgentError>), JoinError>;
 
 impl Prefetches {
     pub(super) fn new(agent: Agent, system: String) -> Self {
@@ -45,6 +50,7 @@ impl Prefetches {
             system,
             wishes: BTreeMap::new(),
             running: JoinSet::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -67,9 +73,20 @@ impl Prefetches {
         }
     }
 
+    /// Waits until one ends; for ever where none runs. Nothing is lost when nobody waits any more.
+    pub(super) async fn wait(&mut self) {
+        match self.running.join_next_with_id().await {
+            Some(ended) => self.ended.push(ended),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Takes over what has ended, starts what is due, and returns how all of it stands.
     pub(super) fn advance(&mut self, told: &Told, now: Instant) -> Vec<PrefetchStatus> {
         while let Some(ended) = self.running.try_join_next_with_id() {
+            self.ended.push(ended);
+        }
+        for ended in std::mem::take(&mut self.ended) {
             let (id, failure) = match ended {
                 Ok((id, outcome)) => (id, outcome.err().map(|error| one_line(&error))),
                 Err(error) => (error.id(), Some("its task ended before it".to_owned())),
@@ -182,13 +199,10 @@ mod tests {
         let state = |prefetches: &mut Prefetches, now| prefetches.advance(&told, now)[0].clone();
         assert_eq!(state(&mut prefetches, begin).state, PrefetchState::Fetching);
         // Nobody listens there, so that ends at once.
-        while !prefetches.running.is_empty() {
-            let status = state(&mut prefetches, begin);
-            if status.state == PrefetchState::Failed {
-                assert!(status.message.contains("does not answer"), "{status:?}");
-            }
-            tokio::task::yield_now().await;
-        }
+        prefetches.wait().await;
+        let status = state(&mut prefetches, begin);
+        assert_eq!(status.state, PrefetchState::Failed);
+        assert!(status.message.contains("does not answer"), "{status:?}");
         let soon = begin + FIRST_PAUSE / 2;
         assert_eq!(state(&mut prefetches, soon).state, PrefetchState::Failed);
         let later = begin + FIRST_PAUSE;
