@@ -11,17 +11,8 @@ use crate::measure::Starts;
 const OPERATIONS: [&str; 3] = ["run_podsandbox", "create_container", "start_container"];
 const POD: &str = "start";
 
-/// The same starts by two of the kubelet's clocks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PodStarts {
-    /// What the container runtime took.
-    pub(crate) runtime: Starts,
-    /// From the kubelet's first sight of the pod until it has seen it run, which it looks for once a second.
-    pub(crate) whole: Starts,
-}
-
 /// Measures starts of an environment's pod and of an ordinary one in turn, on one node that holds both contents.
-pub(crate) fn starts(cluster: &Cluster, environment: &str, runs: usize) -> Result<PodStarts> {
+pub(crate) fn starts(cluster: &Cluster, environment: &str, runs: usize) -> Result<Starts> {
     let nodes = cluster.nodes();
     let (node, _) = nodes.first().context("the cluster has a node")?;
     let annotation = format!("nival.dev/environment: {OWNER}/{environment}");
@@ -41,66 +32,51 @@ pub(crate) fn starts(cluster: &Cluster, environment: &str, runs: usize) -> Resul
             nival.push(this);
         }
     }
-    let by = |clock: fn(&Clocks) -> Duration| {
-        let times = |all: &[Clocks]| all.iter().map(clock).collect::<Vec<_>>();
-        Starts::new(&times(&nival), &times(&runc))
-    };
-    Ok(PodStarts {
-        runtime: by(|clocks| clocks.runtime),
-        whole: by(|clocks| clocks.whole),
-    })
+    Ok(Starts::new(&nival, &runc))
 }
 
-/// What the kubelet has counted since it was started, in sums over all pods.
-#[derive(Debug, Clone, Copy, Default)]
-struct Clocks {
-    runtime: Duration,
-    whole: Duration,
-    /// How many pods it has seen start.
-    pods: f64,
+/// What the kubelet has waited for since it was started, in sums over all pods.
+#[derive(Debug, Clone, Copy)]
+struct Waited {
+    time: Duration,
+    /// How many containers it has started.
+    started: f64,
 }
 
-impl Clocks {
+impl Waited {
     /// Reads the kubelet's page of counters. A series begins with its first observation.
     fn parse(page: &str) -> Option<Self> {
-        let value = |name: &str| -> Option<f64> {
-            let line = page.lines().find_map(|line| line.strip_prefix(name));
+        let value = |what: &str, operation: &str| -> Option<f64> {
+            let name = format!(
+                "kubelet_runtime_operations_duration_seconds_{what}{{operation_type=\"{operation}\"}}"
+            );
+            let line = page.lines().find_map(|line| line.strip_prefix(&*name));
             line.map_or(Some(0.0), |value| value.trim().parse().ok())
         };
-        let operation = |name: &str| {
-            value(&format!(
-                "kubelet_runtime_operations_duration_seconds_sum{{operation_type=\"{name}\"}}"
-            ))
-        };
-        let runtime = OPERATIONS.into_iter().map(operation).sum::<Option<f64>>()?;
-        let whole = value("kubelet_pod_start_duration_seconds_sum")?;
+        let times = OPERATIONS.map(|operation| value("sum", operation));
+        let time = times.into_iter().sum::<Option<f64>>()?;
         Some(Self {
-            runtime: Duration::try_from_secs_f64(runtime).ok()?,
-            whole: Duration::try_from_secs_f64(whole).ok()?,
-            pods: value("kubelet_pod_start_duration_seconds_count")?,
+            time: Duration::try_from_secs_f64(time).ok()?,
+            started: value("count", "start_container")?,
         })
     }
 }
 
-/// Starts a pod, and returns what the kubelet counted for it alone.
-fn start(cluster: &Cluster, node: &str, pod: &str) -> Result<Clocks> {
+/// Starts a pod, and returns what the kubelet waited for it alone.
+fn start(cluster: &Cluster, node: &str, pod: &str) -> Result<Duration> {
     let path = format!("/api/v1/nodes/{node}/proxy/metrics");
     let read =
-        || -> Result<_, Failure> { Ok(Clocks::parse(&cluster.kubectl(&["get", "--raw", &path])?)) };
+        || -> Result<_, Failure> { Ok(Waited::parse(&cluster.kubectl(&["get", "--raw", &path])?)) };
     let before = read()?.with_context(|| format!("the counters of {node} are no numbers"))?;
     cluster.apply(pod)?;
-    let after = poll("the kubelet to see the pod run", || {
-        Ok(read()?.filter(|now| now.pods > before.pods))
+    let after = poll("the kubelet to start the container", || {
+        Ok(read()?.filter(|now| now.started > before.started))
     })?;
-    if after.pods > before.pods + 1.0 {
-        bail!("another pod was started on {node} at the same time");
+    if after.started > before.started + 1.0 {
+        bail!("another container was started on {node} at the same time");
     }
     cluster.kubectl(&["delete", "pod", POD, "--grace-period=1"])?;
-    Ok(Clocks {
-        runtime: after.runtime.saturating_sub(before.runtime),
-        whole: after.whole.saturating_sub(before.whole),
-        pods: 1.0,
-    })
+    Ok(after.time.saturating_sub(before.time))
 }
 
 /// A pod for this node, past the scheduler.
@@ -130,17 +106,17 @@ mod tests {
 
     #[test]
     fn the_kubelets_page_is_read() {
-        let none = Clocks::parse("# HELP something\n").unwrap();
-        assert_eq!((none.runtime, none.whole), (Duration::ZERO, Duration::ZERO));
-        let page = "kubelet_pod_start_duration_seconds_count 3
-kubelet_pod_start_duration_seconds_sum 4.5
+        let none = Waited::parse("# HELP something\n").unwrap();
+        assert_eq!(none.time, Duration::ZERO);
+        let page = "kubelet_runtime_operations_duration_seconds_count{operation_type=\"start_container\"} 3
 kubelet_runtime_operations_duration_seconds_sum{operation_type=\"create_container\"} 0.25
 kubelet_runtime_operations_duration_seconds_sum{operation_type=\"run_podsandbox\"} 1
 kubelet_runtime_operations_duration_seconds_sum{operation_type=\"version\"} 9
 ";
-        let some = Clocks::parse(page).unwrap();
-        assert_eq!(some.runtime, Duration::from_millis(1250));
-        assert_eq!(some.whole, Duration::from_millis(4500));
-        assert!(Clocks::parse("kubelet_pod_start_duration_seconds_sum x").is_none());
+        let some = Waited::parse(page).unwrap();
+        assert_eq!(some.time, Duration::from_millis(1250));
+        assert!((some.started - 3.0).abs() < f64::EPSILON);
+        let broken = page.replace("0.25", "much");
+        assert!(Waited::parse(&broken).is_none());
     }
 }
