@@ -1,7 +1,8 @@
-//! The machine: how errors are said, atomic files, locks, child processes, mounts, telemetry, shutdown, TLS.
+//! The machine: how errors are said, atomic files, the kernel, locks, child processes, mounts, telemetry, shutdown, TLS.
 
 pub mod error;
 pub mod fs;
+pub mod kernel;
 pub mod lock;
 pub mod mount;
 pub mod nix;

@@ -10,9 +10,6 @@ use super::{CommandError, ask};
 use crate::args::Global;
 use crate::settings::Settings;
 
-/// `mount_setattr` came with Linux 5.12.
-const OLDEST_KERNEL: (u32, u32) = (5, 12);
-
 /// What came of one look: good, or what is wrong and what to do.
 type Finding = Result<String, String>;
 
@@ -46,20 +43,7 @@ pub(super) async fn run(global: &Global) -> Result<(), CommandError> {
 }
 
 fn kernel() -> Finding {
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= OLDEST_KERNEL {
-        return Ok(release);
-    }
-    Err(format!(
-        "Linux {release} is too old: recursive read-only mounts need 5.12"
-    ))
+    host::kernel::check().map_err(|error| error.to_string())
 }
 
 fn user() -> Finding {

@@ -57,6 +57,7 @@ impl Stored {
             (STATE.to_owned(), ByteString(serde_json::to_vec(state)?)),
             (BUNDLE.to_owned(), ByteString(state.bundle().into_bytes())),
         ]);
+        let is_new = version.is_none();
         let written = match version {
             Some(version) => {
                 let patch = json!({"metadata": {"resourceVersion": version}, "data": data});
@@ -81,6 +82,11 @@ impl Stored {
         match written {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            // Its role names the Secret, which the API server cannot judge by when one is made.
+            Err(kube::Error::Api(status)) if status.code == 403 && is_new => Err(format!(
+                "the Secret {NAME} is gone, and the controller may not make one: `helm upgrade` or `kubectl apply` of the manifests does"
+            )
+            .into()),
             Err(error) => Err(error.into()),
         }
     }

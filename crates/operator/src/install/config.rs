@@ -160,6 +160,12 @@ impl Configuration {
         merged
     }
 
+    /// Tells whether containerd labels containers for SELinux.
+    pub(crate) fn has_labels(&self) -> bool {
+        let labels = self.section();
+        labels.get("enable_selinux").and_then(Value::as_bool) == Some(true)
+    }
+
     /// Returns the settings of the runtime handlers, and which of them is the default.
     pub(crate) fn containerd(&self) -> Table {
         match self.section().remove("containerd") {

@@ -1,5 +1,6 @@
 //! Puts Nival on a machine, and takes it off again: the shim, and containerd's handler for it.
 
+mod attempt;
 mod config;
 mod edit;
 mod handler;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::containerd::{Containerd, ContainerdError};
+use attempt::Attempt;
 use config::ConfigError;
 use edit::EditError;
 use host::error::one_line;
@@ -50,6 +52,19 @@ pub(crate) enum Failure {
         reason: String,
         again: Option<String>,
     },
+    #[error(
+        "{reason}; the old configuration is back, and the same is not tried again within an hour: mend what was wrong, \
+         or remove {} to have it tried at once",
+        attempt::FILE
+    )]
+    TriedBefore { reason: String },
+    #[error(transparent)]
+    Kernel(#[from] host::kernel::TooOld),
+    #[error(
+        "SELinux is enforced here and containerd labels containers (enable_selinux = true): containers could execute \
+         nothing of an environment. Nival does not support that yet"
+    )]
+    Labels,
     #[error(transparent)]
     Restart(#[from] RestartError),
     #[error(
@@ -97,6 +112,7 @@ pub(crate) struct Installation {
 impl Installation {
     /// Puts the shim and the handler on the machine. Where both are there, nothing is changed or restarted.
     pub(crate) async fn install(&self, shim: &Path) -> Result<(), Failure> {
+        host::kernel::check()?;
         let version = self.containerd_version().await?;
         if programs::place(&self.host, shim)? {
             tracing::info!("the shim is in place: new pods get it, running ones keep theirs");
@@ -113,12 +129,17 @@ impl Installation {
             tracing::info!(version, "everything is in place");
             return self.bring_placeholder().await;
         }
+        if let Some(last) = Attempt::last(&self.host, &version, &changes) {
+            let reason = last.reason;
+            return Err(Failure::TriedBefore { reason });
+        }
         // Before anything is written: what nobody can restart is not changed.
         let unit = restart::unit(&self.host, &self.places).await?;
         let earlier = Record::read(&self.host);
         let record = self.write(&changes)?;
         let Err(error) = self.restart(&unit, true).await else {
             tracing::info!(version, "containerd has the handler");
+            Attempt::forget(&self.host).map_err(Failure::Write)?;
             return self.bring_placeholder().await;
         };
         if changes.is_empty() {
@@ -128,9 +149,11 @@ impl Installation {
         record
             .give_up_for(&self.host, &earlier)
             .map_err(Failure::Write)?;
+        let reason = one_line(&error);
+        Attempt::failed(&self.host, &version, changes, reason.clone()).map_err(Failure::Write)?;
         let again = self.restart(&unit, false).await.err();
         Err(Failure::TakenBack {
-            reason: one_line(&error),
+            reason,
             again: again.map(|error| format!(", but {}", one_line(&error))),
         })
     }
@@ -189,6 +212,7 @@ impl Installation {
             self.restart(&unit, false).await?;
         }
         record.forget(&self.host).map_err(Failure::Write)?;
+        Attempt::forget(&self.host).map_err(Failure::Write)?;
         programs::remove(&self.host).map_err(ProgramsError::from)?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use toml::Table;
 use workload::Pattern;
 
@@ -24,8 +25,11 @@ const TEMPLATES: [(&str, &str); 2] = [
     ("config.toml.tmpl", VERSION_2),
 ];
 
+/// Says 1 where SELinux refuses what its policy does not allow.
+const ENFORCE: &str = "/sys/fs/selinux/enforce";
+
 /// What becomes of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {
     /// Where it is on the machine.
     pub(crate) path: PathBuf,
@@ -39,6 +43,10 @@ pub(crate) struct Change {
 pub(crate) fn install(host: &Host, places: &Places, version: &str) -> Result<Vec<Change>, Failure> {
     let merging = Merging::of(version);
     let configuration = Configuration::load(host, &places.config, merging)?;
+    let enforce = host.text(Path::new(ENFORCE)).ok().flatten();
+    if enforce.is_some_and(|text| text.trim() == "1") && configuration.has_labels() {
+        return Err(Failure::Labels);
+    }
     let containerd = configuration.containerd();
     let wanted = handler::wanted(&containerd);
     if handler::is_as_wanted(&containerd, &wanted) && configuration.is_in_form() {
@@ -256,5 +264,27 @@ mod tests {
         );
         fs::write(folder.join("conf.d/nival.toml"), text).unwrap();
         assert_eq!(plan(), []);
+    }
+
+    #[test]
+    fn labels_that_would_keep_environments_from_running_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["etc/containerd", "sys/fs/selinux"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let host = Host::new(root.path());
+        let places = Preset::Containerd
+            .places(&host, Overrides::default())
+            .unwrap();
+        let plan = |labels: bool, enforce: &str| {
+            let text = format!("version = 3\n[plugins.'{VERSION_3}']\nenable_selinux = {labels}\n");
+            fs::write(root.path().join("etc/containerd/config.toml"), text).unwrap();
+            fs::write(host.path(Path::new(ENFORCE)), enforce).unwrap();
+            install(&host, &places, "2.1.9")
+        };
+        assert!(matches!(plan(true, "1"), Err(Failure::Labels)));
+        for (labels, enforce) in [(true, "0"), (false, "1")] {
+            assert_eq!(plan(labels, enforce).unwrap().len(), 2);
+        }
     }
 }

@@ -49,6 +49,13 @@ pub(crate) enum PresetError {
     )]
     Talos,
     #[error(
+        "this is {found}: {reason}. Keep Nival's agents off such nodes (agent.affinity of the chart)"
+    )]
+    Closed {
+        found: &'static str,
+        reason: &'static str,
+    },
+    #[error(
         "{found} is there, whose containerd Nival does not know: say where it is with --containerd-config, \
          --containerd-socket and --containerd-unit"
     )]
@@ -61,6 +68,20 @@ pub(crate) enum PresetError {
     )]
     Nothing,
 }
+
+/// Distributions where no shim can be put, by their `ID`, with the reason.
+const CLOSED: [(&str, &str, &str); 2] = [
+    (
+        "ID=bottlerocket",
+        "Bottlerocket",
+        "its root cannot be written to, and its containerd takes no other runtimes",
+    ),
+    (
+        "ID=cos",
+        "Container-Optimized OS",
+        "/opt cannot be written to, and nothing on /var can be executed",
+    ),
+];
 
 const ETC: &str = "/etc/containerd/config.toml";
 const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -107,8 +128,13 @@ impl Preset {
 
     fn detect(host: &Host) -> Result<Self, PresetError> {
         let release = host.text(Path::new("/etc/os-release")).ok().flatten();
-        if release.is_some_and(|text| text.lines().any(|line| line == "ID=talos")) {
+        let release = release.unwrap_or_default();
+        let is = |id: &str| release.lines().any(|line| line == id);
+        if is("ID=talos") {
             return Err(PresetError::Talos);
+        }
+        if let Some((_, found, reason)) = CLOSED.into_iter().find(|(id, ..)| is(id)) {
+            return Err(PresetError::Closed { found, reason });
         }
         // A server of RKE2 may have been one of k3s before; a machine with either may have Docker's containerd, too.
         for (preset, name) in [(Self::Rke2, "rke2"), (Self::K3s, "k3s")] {
@@ -163,6 +189,8 @@ mod tests {
         assert_eq!(detect(&[docker]).unwrap(), Preset::Containerd);
         let talos = detect(&[("etc/os-release", "NAME=Talos\nID=talos\n"), docker]).unwrap_err();
         assert!(talos.to_string().contains("system extension"), "{talos}");
+        let cos = detect(&[("etc/os-release", "ID=cos\n"), docker]).unwrap_err();
+        assert!(cos.to_string().contains("Container-Optimized OS"), "{cos}");
         let k0s = detect(&[("etc/k0s/containerd.toml", "")]).unwrap_err();
         assert!(k0s.to_string().starts_with("k0s is there"), "{k0s}");
         let crio = detect(&[("run/crio/crio.sock", "")]).unwrap_err();

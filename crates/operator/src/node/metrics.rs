@@ -108,6 +108,11 @@ impl Metrics {
         }
         self.ready
             .store(seen.problem().is_none(), Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Takes note that somebody is still there to look.
+    pub(super) fn touch(&self) {
         self.looked.send_replace(Instant::now());
     }
 }

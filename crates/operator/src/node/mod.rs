@@ -171,6 +171,9 @@ impl Keeper {
                     tidied = Some(Instant::now());
                 }
                 self.look(&wish).await;
+            } else {
+                // Nothing is left to look after, and nothing is wrong with that.
+                self.metrics.touch();
             }
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}

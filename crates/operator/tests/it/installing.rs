@@ -120,5 +120,13 @@ fn taken_back() -> Result<(), Failure> {
     };
     let left = machine.files()?;
     assert_eq!(configuration(&left), configuration(&planted));
+    // Whoever tries again, as a kubelet does, does not restart containerd again for the same.
+    let running = || node.machine().processes("containerd");
+    let before = running();
+    let output = machine.run(&["--containerd-deadline=5"])?;
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{talk}");
+    assert!(talk.contains("not tried again within an hour"), "{talk}");
+    assert_eq!(running(), before);
     Ok(())
 }

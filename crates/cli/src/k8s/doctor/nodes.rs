@@ -100,7 +100,9 @@ fn node(state: &NivalNode, machines: Option<&[Value]>, agents: &str) -> Option<C
         NodeState::Removed => Some(Check::warn(
             &check,
             "Nival was taken off it",
-            format!("kubectl delete nivalnode {name} puts it back, where the DaemonSet runs"),
+            format!(
+                "delete the pod of the DaemonSet nival-agent on {name}: the next one installs it again"
+            ),
         )),
         NodeState::Ready => None,
     }
