@@ -20,7 +20,15 @@ const MANIFESTS: &[(&str, &str, &[&str])] = &[
     (
         "deploy/manifests/nival.yaml",
         "Nival with the chart's defaults, for clusters without Helm: trusted keys go into the ConfigMap `nival`.",
-        &["--no-hooks", "--set=namespace.create=true"],
+        &["--no-hooks"],
+    ),
+    (
+        "deploy/manifests/namespace.yaml",
+        "The namespace of Nival, with the label that lets the agent's pods in. It stays when nival.yaml is deleted: with it would go the hub's volume.",
+        &[
+            "--show-only=templates/namespace.yaml",
+            "--set=namespace.create=true",
+        ],
     ),
     (
         "deploy/manifests/uninstall.yaml",
@@ -157,6 +165,13 @@ mod tests {
             &["--set=config.credentials.a.secret=token"],
             "/config/credentials/a",
         );
+        refused(&["--set=config.collect.high=75"], "(80) must be below");
+        refused(
+            &["--set=config.revocations.maxAgeSeconds=100"],
+            "at least twice",
+        );
+        let rule = "config.allow[0].credential=b,config.allow[0].namespaces={a},config.allow[0].environments={a/b}";
+        refused(&["--set", rule], "names the credential \"b\"");
         refused(&["--kube-version=1.29.0"], "1.29.0");
         for more in [&[][..], &[values()][..]] {
             let mut lint = Command::new(testkit::setup::helm());

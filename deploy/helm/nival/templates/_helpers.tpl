@@ -146,8 +146,8 @@ prometheus.io/path: /metrics
 
 {{- define "nival.nodeArgs" -}}
 - node
-- --agent-socket={{ .Values.paths.socket }}/agent.sock
-- --listen=0.0.0.0:{{ int .Values.node.metricsPort }}
+- --agent-socket=/run/nival/agent.sock
+- --listen={{ .Values.listenAddress }}:{{ int .Values.node.metricsPort }}
 {{- include "nival.nodeOptions" . }}
 {{- end }}
 
