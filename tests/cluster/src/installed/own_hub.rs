@@ -101,7 +101,7 @@ fn push_to_it(stage: &Stage) -> Result<(), Failure> {
         ])?;
         let token = token.trim();
         laptop.shell(&format!(
-            "NIVAL_TOKEN={token} nival show team/tools --json --hub http://{second}:7878 2>&1"
+            "NIVAL_TOKEN={token} nival show team/tools --json --hub http://{second}:7878"
         ))
     };
     ensure_tells(&show("default")?, &["team/tools"])?;
