@@ -6,6 +6,7 @@ mod following;
 mod kubelet;
 mod people;
 mod resuming;
+mod strategies;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::{PlayedKubelet, condition, memory, start, tracked, wait, wait_for_env
 use crate::stage::Stage;
 
 /// Says in a node's stead that it is ready, what it holds and how its fetches stand.
-fn node_says(stage: &Stage, holds: &[&str], fetches: &Value) {
+pub(super) fn node_says(stage: &Stage, holds: &[&str], fetches: &Value) {
     let status = json!({"status": {
         "state": "Ready", "system": "x86_64-linux", "generations": holds, "generationCount": holds.len(), "prefetch": fetches,
     }});
@@ -22,7 +22,7 @@ fn node_says(stage: &Stage, holds: &[&str], fetches: &Value) {
 }
 
 /// Waits until a node is asked for exactly these.
-fn wait_for_wish(stage: &Stage, pins: &[&str]) {
+pub(super) fn wait_for_wish(stage: &Stage, pins: &[&str]) {
     let wanted: Vec<Value> = pins
         .iter()
         .map(|pin| json!({ "generation": pin }))
