@@ -10,7 +10,7 @@ use host::error::one_line;
 use store::{CollectError, FetchError, PresentError, ProgressView, StoreError};
 use ttrpc::Code;
 
-use crate::revocations::ListError;
+use crate::revocations::Unconfirmed;
 
 /// Why the agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ pub(crate) enum AgentError {
         since: String,
         most: u64,
         #[source]
-        source: Option<Arc<ListError>>,
+        source: Option<Arc<Unconfirmed>>,
     },
     #[error("the live pointer is of {found}, not of {wanted}")]
     ForeignPointer {

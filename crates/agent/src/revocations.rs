@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use env_spec::generation::RevocationList;
-use env_spec::revocation::RevocationError;
-use env_spec::{Digest, Pin, Signed, SignedError, TrustedKeys};
+use env_spec::revocation::{Believed, ListError};
+use env_spec::{Digest, Pin, Signed, TrustedKeys};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AgentError;
@@ -40,13 +39,11 @@ struct Owner {
 
 #[derive(Debug, Clone)]
 struct Known {
-    list: Arc<RevocationList>,
-    /// The signed record's digest; none where there is no list.
-    record: Option<Digest>,
+    list: Arc<Believed>,
     /// When the hub confirmed it, in seconds of Unix time; never at first.
     checked_at: Option<i64>,
     /// Why it could not be confirmed the last time.
-    failure: Option<Arc<ListError>>,
+    failure: Option<Arc<Unconfirmed>>,
 }
 
 /// When the hub was asked last.
@@ -74,23 +71,13 @@ pub(crate) struct View {
 
 /// Why a list was not confirmed; what was known before stays in force.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ListError {
+pub(crate) enum Unconfirmed {
     #[error(transparent)]
     Agent(#[from] Box<AgentError>),
     #[error("the hub did not answer in time")]
     Silent,
-    #[error("the revocation list is not believed")]
-    Signed(#[from] SignedError),
     #[error(transparent)]
-    Invalid(#[from] RevocationError),
-    #[error(
-        "the revocation list is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
-    )]
-    Replayed { found: u64, seen: u64 },
-    #[error("two revocation lists have sequence {sequence}; revoke once more")]
-    Twofold { sequence: u64 },
-    #[error("the hub hides the revocation list: one with sequence {seen} was seen before")]
-    Hidden { seen: u64 },
+    List(#[from] ListError),
 }
 
 impl Revocations {
@@ -121,7 +108,7 @@ impl Revocations {
         };
         self.confirm(&owner, hub, patience).await?;
         let known = owner.known().clone();
-        if let Some(reason) = known.list.reason(pin.digest) {
+        if let Some(reason) = known.reason(pin) {
             return Err(AgentError::Revoked {
                 generation: format!("{}:{}", pin.environment, pin.number),
                 owner: owner.name.clone(),
@@ -164,7 +151,7 @@ impl Revocations {
     /// Tells whether a generation is on the list that is known.
     pub(crate) fn is_revoked(&self, pin: &Pin) -> bool {
         let owner = self.owners().get(pin.environment.owner()).cloned();
-        owner.is_some_and(|owner| owner.known().list.reason(pin.digest).is_some())
+        owner.is_some_and(|owner| owner.known().reason(pin).is_some())
     }
 
     pub(crate) fn view(&self) -> Vec<View> {
@@ -173,8 +160,8 @@ impl Revocations {
             let known = owner.known();
             View {
                 owner: owner.name.clone(),
-                sequence: known.list.sequence,
-                revoked: known.list.revoked.len() as u64,
+                sequence: known.list.list().sequence,
+                revoked: known.list.list().revoked.len() as u64,
                 checked_at: known.checked_at.unwrap_or(0),
             }
         };
@@ -199,25 +186,16 @@ impl Revocations {
     }
 
     fn known(&self, name: &str, noted: Option<Noted>) -> Known {
-        let nothing = |checked_at| Known {
-            list: Arc::new(RevocationList::before_the_first(name)),
-            record: None,
+        let known = |list, checked_at| Known {
+            list: Arc::new(list),
             checked_at,
             failure: None,
         };
         let Some(noted) = noted.filter(|noted| noted.owner == name) else {
-            return nothing(None);
+            return known(Believed::nothing(name), None);
         };
-        let Some(signed) = noted.list else {
-            return nothing(Some(noted.checked_at));
-        };
-        match self.believe(name, &signed) {
-            Ok(list) => Known {
-                list: Arc::new(list),
-                record: Some(signed.digest()),
-                checked_at: Some(noted.checked_at),
-                failure: None,
-            },
+        match Believed::read(name, noted.list.as_ref(), &self.trusted) {
+            Ok(list) => known(list, Some(noted.checked_at)),
             // The key that signed it is not trusted any more: whoever has it must not stop anything with it.
             Err(error) => {
                 let error = host::error::one_line(&error);
@@ -226,16 +204,9 @@ impl Revocations {
                     error,
                     "the revocation list on disk does not count any more"
                 );
-                nothing(None)
+                known(Believed::nothing(name), None)
             }
         }
-    }
-
-    fn believe(&self, owner: &str, signed: &Signed) -> Result<RevocationList, ListError> {
-        let subject = format!("the revocation list of {owner}");
-        let list: RevocationList = signed.verify(&subject, owner, &self.trusted)?;
-        list.check(owner)?;
-        Ok(list)
     }
 
     /// Asks the hub, unless that was done lately or somebody does just now and is done in time.
@@ -266,11 +237,11 @@ impl Revocations {
         let failure = match asked.await {
             Ok(Ok(())) => return Ok(()),
             // The node's own trouble is not the hub's: what cannot be kept must not be forgotten either.
-            Ok(Err(ListError::Agent(error))) if matches!(*error, AgentError::State { .. }) => {
+            Ok(Err(Unconfirmed::Agent(error))) if matches!(*error, AgentError::State { .. }) => {
                 return Err(*error);
             }
             Ok(Err(failure)) => failure,
-            Err(_elapsed) => ListError::Silent,
+            Err(_elapsed) => Unconfirmed::Silent,
         };
         let error = host::error::one_line(&failure);
         tracing::warn!(
@@ -283,22 +254,10 @@ impl Revocations {
     }
 
     /// Takes over what the hub answers, unless it is older than what was seen.
-    fn accept(&self, owner: &Owner, answer: Option<Signed>) -> Result<(), ListError> {
+    fn accept(&self, owner: &Owner, answer: Option<Signed>) -> Result<(), Unconfirmed> {
+        let list = Believed::read(&owner.name, answer.as_ref(), &self.trusted)?;
         let mut known = owner.known();
-        let seen = known.list.sequence;
-        let list = match &answer {
-            None if seen > 0 => return Err(ListError::Hidden { seen }),
-            None => RevocationList::before_the_first(&owner.name),
-            Some(signed) => self.believe(&owner.name, signed)?,
-        };
-        let record = answer.as_ref().map(Signed::digest);
-        if list.sequence < seen {
-            let found = list.sequence;
-            return Err(ListError::Replayed { found, seen });
-        }
-        if list.sequence == seen && known.record.is_some_and(|seen| record != Some(seen)) {
-            return Err(ListError::Twofold { sequence: seen });
-        }
+        known.list.check_next(&list)?;
         let checked_at = now();
         let noted = Noted {
             owner: owner.name.clone(),
@@ -308,17 +267,16 @@ impl Revocations {
         self.notes
             .write(&note_of(&owner.name), &noted)
             .map_err(Box::new)?;
-        if list.sequence > seen {
+        if list != *known.list {
             tracing::info!(
                 owner = owner.name,
-                sequence = list.sequence,
-                revoked = list.revoked.len(),
+                sequence = list.list().sequence,
+                revoked = list.list().revoked.len(),
                 "the revocation list changed"
             );
         }
         *known = Known {
             list: Arc::new(list),
-            record,
             checked_at: Some(checked_at),
             failure: None,
         };
@@ -333,6 +291,12 @@ impl Revocations {
 impl Owner {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn reason(&self, pin: &Pin) -> Option<&str> {
+        self.list.list().reason(pin.digest)
     }
 }
 

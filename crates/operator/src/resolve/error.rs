@@ -2,7 +2,7 @@
 
 use api::hub::ClientError;
 use env_spec::generation::GenerationError;
-use env_spec::revocation::RevocationError;
+use env_spec::revocation::ListError;
 use env_spec::{Digest, EnvironmentName, Reference, SignedError};
 
 /// Why a reference was not resolved.
@@ -40,12 +40,14 @@ pub(crate) enum ResolveError {
     )]
     Revoked { generation: String, reason: String },
     #[error(
-        "the list of generations that {owner} has revoked was last confirmed {age} seconds ago, and the policy allows {allowed}: look at the hub and the way to it"
+        "the list of generations that {owner} has revoked was {confirmed}, and the policy allows {allowed} seconds: look at the hub and the way to it"
     )]
     OldRevocations {
         owner: String,
-        age: u64,
+        confirmed: String,
         allowed: u64,
+        #[source]
+        source: Box<Unconfirmed>,
     },
     #[error(
         "{0}: sign it with a trusted key, or trust its key in [trust] of the cluster's agent.toml"
@@ -58,8 +60,6 @@ pub(crate) enum ResolveError {
     },
     #[error(transparent)]
     Generation(#[from] GenerationError),
-    #[error(transparent)]
-    Revocations(#[from] RevocationError),
     #[error(
         "{what} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
     )]
@@ -94,6 +94,15 @@ pub(crate) enum ResolveError {
         #[source]
         source: TokenError,
     },
+}
+
+/// Why an owner's list of revoked generations was not confirmed; what was known before counts.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unconfirmed {
+    #[error(transparent)]
+    Hub(Box<ResolveError>),
+    #[error(transparent)]
+    List(#[from] ListError),
 }
 
 /// Why there is no token.
@@ -135,7 +144,6 @@ impl ResolveError {
             | Self::Signed(_)
             | Self::OtherRecord { .. }
             | Self::Generation(_)
-            | Self::Revocations(_)
             | Self::Replayed { .. }
             | Self::Twofold { .. }
             | Self::ForeignPointer { .. } => false,
@@ -151,10 +159,9 @@ impl ResolveError {
             Self::MissingSystem { .. } => "MissingSystem",
             Self::Revoked { .. } => "Revoked",
             Self::Signed(_) => "Untrusted",
-            Self::OtherRecord { .. }
-            | Self::Generation(_)
-            | Self::Revocations(_)
-            | Self::ForeignPointer { .. } => "Invalid",
+            Self::OtherRecord { .. } | Self::Generation(_) | Self::ForeignPointer { .. } => {
+                "Invalid"
+            }
             Self::Replayed { .. } | Self::Twofold { .. } => "Replayed",
             Self::Hub { .. } | Self::Silent { .. } | Self::OldRevocations { .. } => "HubDown",
             Self::Credential { .. } => "Credential",
