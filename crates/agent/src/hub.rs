@@ -1,13 +1,14 @@
 //! What the agent asks the hub: records, pointers, and whether everybody may see an environment.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use api::hub::environment::Visibility;
 use api::hub::{ClientError, HubClient};
-use api::node::CredentialSource;
+use api::node::{self, CredentialSource, LARGEST_TOKEN, TOKEN_RULE};
 use env_spec::{Digest, EnvironmentName, Reference, Signed};
 use serde::{Deserialize, Serialize};
 use store::Source;
@@ -20,8 +21,6 @@ use crate::settings::{Settings, Substituter};
 const FRESH: Duration = Duration::from_secs(30);
 /// How long a hub that may be down is waited for, when there is an older answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Tokens are one line.
-const LARGEST_TOKEN: u64 = 16 << 10;
 
 /// The hub, the other caches, and the credentials for them.
 #[derive(Debug)]
@@ -113,14 +112,11 @@ impl Hub {
                 );
                 continue;
             }
-            let token = token.trim();
-            let is_token = (1..=LARGEST_TOKEN).contains(&(token.len() as u64))
-                && token.bytes().all(|byte| byte.is_ascii_graphic());
-            if !is_token {
+            let Some(token) = node::token(token.as_bytes()) else {
                 return Err(AgentError::Request(format!(
-                    "the token of credential {name} is none: expected one line without spaces"
+                    "the token of credential {name} is none: {TOKEN_RULE}"
                 )));
-            }
+            };
             handed.0.insert(name, token.to_owned());
         }
         tracing::info!(credentials = ?handed, "tokens were handed over");
@@ -275,9 +271,8 @@ impl Hub {
         let Some(name) = credential else {
             return Ok(None);
         };
-        let absent = |text| std::io::Error::new(std::io::ErrorKind::NotFound, text);
         let token = match self.credentials.get(name) {
-            Some(CredentialSource::File(file)) => host::fs::read_bounded(file, LARGEST_TOKEN),
+            Some(CredentialSource::File(file)) => read_token(file),
             Some(CredentialSource::Secret {
                 namespace,
                 name: secret,
@@ -288,13 +283,15 @@ impl Hub {
                     secret: format!("{namespace}/{secret}"),
                 });
             }
-            None => Err(absent("it is not configured")),
+            None => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "it is not configured",
+            )),
         };
-        let token = token.map_err(|source| AgentError::Credential {
+        token.map(Some).map_err(|source| AgentError::Credential {
             name: name.to_owned(),
             source,
-        })?;
-        Ok(Some(String::from_utf8_lossy(&token).trim().to_owned()))
+        })
     }
 
     fn failed(&self, what: String, source: ClientError) -> AgentError {
@@ -309,6 +306,15 @@ impl Hub {
             },
         }
     }
+}
+
+fn read_token(file: &Path) -> io::Result<String> {
+    let bytes = host::fs::read_bounded(file, LARGEST_TOKEN)?;
+    let none = || {
+        let text = format!("{} holds no token: {TOKEN_RULE}", file.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    node::token(&bytes).map(str::to_owned).ok_or_else(none)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use api::node::{ConfigFile, CredentialSource, LARGEST_FILE};
+use api::node::{ConfigFile, CredentialSource, LARGEST_FILE, TOKEN_KEY, TOKEN_RULE};
 use futures::StreamExt as _;
 use host::error::one_line;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,11 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::agent::{Agent, AgentError};
-
-/// The key of a Secret that holds the token.
-const KEY: &str = "token";
-/// Tokens are short; what is larger is none.
-const LARGEST_TOKEN: usize = 64 << 10;
+use crate::resolve::token_of;
 
 /// Which Secret a credential's token is in: namespace and name, by the credential's name.
 type Places = BTreeMap<String, (String, String)>;
@@ -64,12 +60,8 @@ impl Credentials {
             .send_modify(|tokens| tokens.retain(|name, _| places.contains_key(name)));
         for (credential, (namespace, name)) in &places {
             let api = Api::namespaced(self.client.clone(), namespace);
-            let watched = watch(
-                api,
-                name.clone(),
-                credential.clone(),
-                Arc::clone(&self.tokens),
-            );
+            let place = (namespace.clone(), name.clone());
+            let watched = watch(api, place, credential.clone(), Arc::clone(&self.tokens));
             self.watches.spawn(watched);
         }
         self.places = places;
@@ -118,14 +110,15 @@ fn places(file: &Path) -> Result<Places, String> {
 /// Keeps one token up to date. While the API server is away, the last one counts.
 async fn watch(
     api: Api<Secret>,
-    name: String,
+    (namespace, name): (String, String),
     credential: String,
     tokens: Arc<watch::Sender<Tokens>>,
 ) {
+    let place = format!("{namespace}/{name}");
     let mut secrets = std::pin::pin!(watch_object(api, &name).default_backoff());
     while let Some(seen) = secrets.next().await {
         let token = match seen {
-            Ok(secret) => secret.and_then(|secret| token(&secret, &credential)),
+            Ok(secret) => secret.and_then(|secret| token(&secret, &credential, &place)),
             Err(error) => {
                 tracing::warn!(credential, error = %one_line(&error), "cannot watch its Secret");
                 continue;
@@ -138,14 +131,14 @@ async fn watch(
     }
 }
 
-fn token(secret: &Secret, credential: &str) -> Option<String> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(KEY));
-    let text = bytes.and_then(|bytes| std::str::from_utf8(&bytes.0).ok());
-    let token = text
-        .map(str::trim)
-        .filter(|token| !token.is_empty() && token.len() <= LARGEST_TOKEN);
+/// Returns the token of a Secret, as agents take it: they refuse all of what they are handed for one that is none.
+fn token(secret: &Secret, credential: &str, place: &str) -> Option<String> {
+    let token = token_of(secret);
     if token.is_none() {
-        tracing::warn!(credential, "its Secret has no text under the key {KEY}");
+        tracing::warn!(
+            credential,
+            "the Secret {place} has no token under the key {TOKEN_KEY}: {TOKEN_RULE}; what needs it waits"
+        );
     }
     token.map(str::to_owned)
 }
@@ -177,13 +170,21 @@ mod tests {
     #[test]
     fn a_token_is_the_text_of_its_key() {
         let secret = |bytes: &[u8]| Secret {
-            data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
+            data: Some([(TOKEN_KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
             ..Secret::default()
         };
-        assert_eq!(token(&secret(b"abc\n"), "a"), Some("abc".to_owned()));
-        assert_eq!(token(&secret(b"\xff"), "a"), None);
-        assert_eq!(token(&secret(&[b'a'; LARGEST_TOKEN + 1]), "a"), None);
-        assert_eq!(token(&Secret::default(), "a"), None);
+        let token = |secret: &Secret| token(secret, "a", "team/hub");
+        assert_eq!(token(&secret(b"abc\n")), Some("abc".to_owned()));
+        // What the agent would refuse is left out, or it would take none of the others either.
+        for wrong in [
+            b"\xff".as_slice(),
+            b"two words",
+            "ü".as_bytes(),
+            &[b'a'; 17 << 10],
+        ] {
+            assert_eq!(token(&secret(wrong)), None);
+        }
+        assert_eq!(token(&Secret::default()), None);
     }
 
     /// Keeps what it was handed; or knows nothing of tokens, as agents once did.

@@ -1,6 +1,9 @@
 //! Why a reference does not lead to a generation that may run: one line each, as `kubectl apply` shows it.
 
+use std::path::PathBuf;
+
 use api::hub::ClientError;
+use api::node::{TOKEN_KEY, TOKEN_RULE};
 use env_spec::generation::GenerationError;
 use env_spec::revocation::ListError;
 use env_spec::{Digest, EnvironmentName, Reference, SignedError};
@@ -112,7 +115,9 @@ pub(crate) enum TokenError {
     Absent,
     #[error(transparent)]
     File(#[from] std::io::Error),
-    #[error("the Secret {namespace}/{name} has no key `token` with one line of text")]
+    #[error("{} holds no token: {TOKEN_RULE}", path.display())]
+    NoToken { path: PathBuf },
+    #[error("the Secret {namespace}/{name} has no token under the key {TOKEN_KEY}: {TOKEN_RULE}")]
     NoKey { namespace: String, name: String },
     #[error("the Secret {namespace}/{name} cannot be read")]
     Secret {
@@ -134,7 +139,10 @@ impl ResolveError {
                     kube::Error::Api(status) => status.code >= 500 || status.code == 429,
                     _ => true,
                 },
-                TokenError::Absent | TokenError::File(_) | TokenError::NoKey { .. } => false,
+                TokenError::Absent
+                | TokenError::File(_)
+                | TokenError::NoToken { .. }
+                | TokenError::NoKey { .. } => false,
             },
             Self::OtherHub { .. }
             | Self::NotVisible { .. }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use api::hub::environment::Visibility;
 use api::hub::error::ErrorCode;
 use api::hub::{ClientError, HubClient};
-use api::node::CredentialSource;
+use api::node::{self, CredentialSource, LARGEST_TOKEN};
 use env_spec::{EnvironmentName, Reference};
 use workload::policy::Verdict;
 
 use super::error::{ResolveError, TokenError};
-use super::tokens::{LARGEST_TOKEN, Tokens};
+use super::tokens::Tokens;
 use crate::settings::Settings;
 
 /// How long an answer about visibility counts.
@@ -158,9 +158,11 @@ impl Hub {
     async fn token(&self, settings: &Settings, name: String) -> Result<String, ResolveError> {
         let token = match settings.credentials.get(&name) {
             Some(CredentialSource::File(file)) => {
-                host::fs::read_bounded(file, LARGEST_TOKEN as u64)
-                    .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
-                    .map_err(TokenError::File)
+                let bytes = host::fs::read_bounded(file, LARGEST_TOKEN);
+                bytes.map_err(TokenError::File).and_then(|bytes| {
+                    let none = || TokenError::NoToken { path: file.clone() };
+                    node::token(&bytes).map(str::to_owned).ok_or_else(none)
+                })
             }
             Some(CredentialSource::Secret { namespace, name }) => {
                 self.tokens.token(namespace, name).await

@@ -21,7 +21,7 @@ use hub::{Hub, Way};
 use pointers::Pointers;
 use records::{Records, Verified, believe, is_meant};
 use revocations::Revocations;
-pub(crate) use tokens::{ClusterTokens, Tokens};
+pub(crate) use tokens::{ClusterTokens, Tokens, token_of};
 
 use crate::settings::{Config, Settings};
 
