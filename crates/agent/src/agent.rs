@@ -115,6 +115,9 @@ impl Agent {
             holds: Vec::new(),
         };
         self.hub.check_is_meant(&wanted.reference)?;
+        if let Some(pin) = &wanted.pin {
+            self.hub.check_is_meant(&pin.clone().into())?;
+        }
         let wait = Duration::from_millis(asked.wait_milliseconds).min(LONGEST_WAIT);
         let questions = async {
             let access = self
@@ -268,11 +271,7 @@ impl Agent {
         let digest = reference.digest.expect("the reference is exact by now");
         if let Some(ready) = self.known.get(digest, system) {
             // A digest that is known from one environment must open no other one's door.
-            let same = ready.pin.environment == reference.environment
-                && reference
-                    .number
-                    .is_none_or(|number| number == ready.pin.number);
-            if same {
+            if reference.means(&ready.pin) {
                 return Ok(ready);
             }
             let wanted = match reference.number {

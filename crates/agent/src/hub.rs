@@ -133,11 +133,7 @@ impl Hub {
         let Some(hub) = &reference.hub else {
             return Ok(());
         };
-        let own = self
-            .address
-            .split_once("://")
-            .map_or(self.address.as_str(), |(_, rest)| rest);
-        if own.trim_end_matches('/') == hub {
+        if node::is_own_hub(&self.address, hub) {
             return Ok(());
         }
         Err(AgentError::OtherHub {

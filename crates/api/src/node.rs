@@ -149,6 +149,15 @@ pub fn token(bytes: &[u8]) -> Option<&str> {
     is_token.then_some(text)
 }
 
+/// Tells whether a hub that a reference names is the configured one.
+#[must_use]
+pub fn is_own_hub(configured: &str, hub: &str) -> bool {
+    let own = configured.split_once("://");
+    let own = own.map_or(configured, |(_scheme, rest)| rest);
+    // References are written small.
+    own.trim_end_matches('/').eq_ignore_ascii_case(hub)
+}
+
 impl ConfigFile {
     /// Returns where the tokens are, by the credential's name.
     ///
@@ -244,6 +253,21 @@ fn patterns(texts: &[String], what: &str) -> Result<Vec<Pattern>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_configured_hub_is_meant_whatever_its_scheme() {
+        for configured in [
+            "https://hub.example.com",
+            "http://hub.example.com/",
+            "hub.example.com",
+            "https://Hub.example.com",
+        ] {
+            assert!(is_own_hub(configured, "hub.example.com"), "{configured}");
+        }
+        for configured in ["https://hub.example.com:8443", "https://evil.example.com"] {
+            assert!(!is_own_hub(configured, "hub.example.com"), "{configured}");
+        }
+    }
 
     #[test]
     fn a_token_is_one_line_of_text_without_spaces() {

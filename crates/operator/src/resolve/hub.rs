@@ -54,13 +54,6 @@ impl Hub {
         })
     }
 
-    /// Tells whether the configured hub is meant.
-    pub(super) fn is_own(settings: &Settings, hub: &str) -> bool {
-        let own = settings.hub.as_str();
-        let own = own.split_once("://").map_or(own, |(_, rest)| rest);
-        own.trim_end_matches('/') == hub
-    }
-
     /// Refuses references to other hubs: credentials are sent only where the configuration says.
     pub(super) fn check_is_meant(
         settings: &Settings,
@@ -69,7 +62,7 @@ impl Hub {
         let Some(hub) = &reference.hub else {
             return Ok(());
         };
-        if Self::is_own(settings, hub) {
+        if node::is_own_hub(&settings.hub, hub) {
             return Ok(());
         }
         Err(ResolveError::OtherHub {

@@ -19,7 +19,7 @@ pub(crate) use error::ResolveError;
 pub(crate) use error::TokenError;
 use hub::{Hub, Way};
 use pointers::Pointers;
-use records::{Records, Verified, believe, is_meant};
+use records::{Records, Verified, believe};
 use revocations::Revocations;
 pub(crate) use tokens::{ClusterTokens, Tokens, token_of};
 
@@ -162,7 +162,7 @@ impl Resolver {
 
     /// Tells whether a hub in a reference is the one that is asked.
     pub(crate) fn is_own(&self, hub: &str) -> bool {
-        Hub::is_own(&self.0.config.now(), hub)
+        api::node::is_own_hub(&self.0.config.now().hub, hub)
     }
 
     /// Returns the error of a caller that could not wait for an answer any longer.
@@ -202,7 +202,8 @@ impl Resolver {
         let known = reference
             .digest
             .and_then(|digest| self.0.records.get(digest, settings))
-            .filter(|known| is_meant(&known.pin, reference));
+            // A digest that is known from one environment must open no other one's door.
+            .filter(|known| reference.means(&known.pin));
         if let Some(known) = known {
             return Ok(known);
         }

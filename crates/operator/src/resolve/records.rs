@@ -96,13 +96,6 @@ pub(super) fn believe(
     })
 }
 
-/// Tells whether a generation that is known by its digest is the one that the reference means: a digest that is
-/// known from one environment must open no other one's door.
-pub(super) fn is_meant(pin: &Pin, reference: &Reference) -> bool {
-    pin.environment == reference.environment
-        && reference.number.is_none_or(|number| number == pin.number)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -138,16 +131,5 @@ mod tests {
             None,
             "it was verified under other settings"
         );
-    }
-
-    #[test]
-    fn a_digest_of_one_environment_opens_no_others_door() {
-        let pin = verified(3).pin;
-        let meant = |text: &str| {
-            let reference: Reference = text.parse().unwrap();
-            is_meant(&pin, &reference)
-        };
-        assert!(meant("acme/api") && meant("acme/api:3"));
-        assert!(!meant("acme/web") && !meant("acme/api:4"));
     }
 }
