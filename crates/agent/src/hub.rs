@@ -177,7 +177,7 @@ impl Hub {
                 public
             }
             // To a stranger the hub says of a private environment that there is none.
-            (Some(Err(error)), _) if !error.is_transient() => {
+            (Some(Err(error)), _) if error.is_hidden() => {
                 self.notes.remove(&name)?;
                 false
             }
@@ -314,21 +314,5 @@ fn read_token(file: &Path) -> io::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_that_are_no_longer_fresh_are_forgotten() {
-        let (mut visible, begun) = (Visible::default(), Instant::now());
-        let name = |number: u32| format!("demo/app{number}").parse().unwrap();
-        for number in 0..100 {
-            visible.put(name(number), true, begun);
-        }
-        assert_eq!(visible.get(&name(7), begun), Some(true));
-        let later = begun + FRESH;
-        assert_eq!(visible.get(&name(7), later), None);
-        visible.put(name(100), false, later);
-        assert_eq!(visible.0.len(), 1);
-        assert_eq!(visible.get(&name(100), later), Some(false));
-    }
-}
+#[path = "hub/tests.rs"]
+mod tests;

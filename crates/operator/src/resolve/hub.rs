@@ -138,10 +138,8 @@ impl Hub {
         }
         let public = match way.client.environment(environment).await {
             Ok(answer) => answer.visibility == Visibility::Public,
-            Err(error) if error.is_transient() => {
-                return Err(way.failed(environment.to_string(), error));
-            }
-            Err(_hidden) => false,
+            Err(error) if error.is_hidden() => false,
+            Err(error) => return Err(way.failed(environment.to_string(), error)),
         };
         let mut known = self.public.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(key, (now, public));
@@ -179,5 +177,40 @@ impl Way {
                 source: Box::new(source),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::Router;
+    use axum::http::StatusCode;
+
+    use super::super::testing::{self, NoTokens};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxys_page_is_not_the_hubs_word_on_who_may_see() {
+        let environment: EnvironmentName = "demo/app".parse().unwrap();
+        let ask = async |status: u16, body: &'static str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let router = Router::new().fallback(move || async move { (status, body) });
+            let address = testing::serve(router).await;
+            let text = format!("hub = \"{address}\"");
+            let settings = Settings::decide(Path::new("agent.toml"), &text).unwrap();
+            let hub = Hub::new(Arc::new(NoTokens)).unwrap();
+            let way = hub.way(&settings, "web", &environment).await;
+            way.map(drop)
+        };
+        for status in [404, 200, 403] {
+            let error = ask(status, "<html>default backend</html>").await;
+            let error = error.unwrap_err();
+            assert!(error.is_transient(), "{error}");
+            assert_eq!(error.reason(), "HubDown");
+        }
+        let no_such = r#"{"code":"not-found","message":"there is none"}"#;
+        let error = ask(404, no_such).await.unwrap_err();
+        assert!(matches!(error, ResolveError::NotVisible { .. }), "{error}");
     }
 }

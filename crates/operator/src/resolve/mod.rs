@@ -5,6 +5,8 @@ mod hub;
 mod pointers;
 mod records;
 mod revocations;
+#[cfg(test)]
+mod testing;
 mod tokens;
 
 use std::sync::Arc;

@@ -11,23 +11,12 @@ use env_spec::Digest;
 use env_spec::generation::RevocationList;
 use nix_data::SecretKey;
 
-use super::super::TokenError;
 use super::super::hub::Hub;
-use super::super::tokens::Tokens;
+use super::super::testing::{self, NoTokens};
 use super::*;
 
 /// What the hub serves; none where it says that there is no list.
 type Served = Arc<Mutex<Option<Signed>>>;
-
-#[derive(Debug)]
-struct NoTokens;
-
-#[async_trait::async_trait]
-impl Tokens for NoTokens {
-    async fn token(&self, _: &str, _: &str) -> Result<String, TokenError> {
-        Err(TokenError::Absent)
-    }
-}
 
 /// A hub, and a controller that asks it each time.
 struct Scene {
@@ -52,13 +41,9 @@ impl Scene {
         let router = Router::new()
             .route(&path, get(answer))
             .with_state(Arc::clone(&served));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        host::tls::install();
         Self {
             served,
-            address,
+            address: testing::serve(router).await,
             revocations: Revocations::default(),
         }
     }

@@ -1,0 +1,86 @@
+//! What the hub and the caches answer, and what the agent makes of it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::args::Global;
+
+/// What a hub, or whoever answers in its place, says to everything.
+type Said = Arc<Mutex<(u16, &'static str)>>;
+
+const PUBLIC: &str =
+    r#"{"environment":"demo/app","visibility":"public","head":null,"live":null,"sequence":0}"#;
+const PAGE: &str = "<html>default backend</html>";
+const NO_SUCH: &str = r#"{"code":"not-found","message":"there is none"}"#;
+
+/// Returns the address of a hub that says always the same, and what that is.
+async fn serve(status: u16, body: &'static str) -> (String, Said) {
+    async fn answer(State(said): State<Said>) -> (StatusCode, &'static str) {
+        let (status, body) = *said.lock().unwrap();
+        (StatusCode::from_u16(status).unwrap(), body)
+    }
+    let said: Said = Arc::new(Mutex::new((status, body)));
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&said));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    host::tls::install();
+    (address, said)
+}
+
+/// Returns what an agent has of this hub after a start in this folder.
+fn open(folder: &Path, address: &str, more: &str) -> Result<Hub, AgentError> {
+    let file = folder.join("agent.toml");
+    fs_err::write(&file, format!("hub = \"{address}\"\n{more}")).unwrap();
+    let global = Global {
+        config: Some(file),
+        state: Some(folder.to_owned()),
+        socket: None,
+    };
+    Hub::new(
+        &Settings::load(&global, None).unwrap(),
+        reqwest::Client::new(),
+    )
+}
+
+#[tokio::test]
+async fn a_proxys_page_is_not_the_hubs_word_on_who_may_see() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment: EnvironmentName = "demo/app".parse().unwrap();
+    let (address, said) = serve(404, PAGE).await;
+    // Fresh answers are of one start.
+    let ask = async |status, body| {
+        *said.lock().unwrap() = (status, body);
+        let hub = open(folder.path(), &address, "").unwrap();
+        hub.is_public(&environment).await
+    };
+    for status in [404, 200, 403] {
+        let error = ask(status, PAGE).await.unwrap_err();
+        assert!(matches!(error, AgentError::NeverAsked { .. }), "{error}");
+        assert_eq!(error.label(), "unavailable");
+    }
+    assert!(ask(200, PUBLIC).await.unwrap());
+    assert!(ask(404, PAGE).await.unwrap(), "its last word counts");
+    assert!(!ask(404, NO_SUCH).await.unwrap());
+    ask(404, PAGE).await.unwrap_err();
+}
+
+#[test]
+fn answers_that_are_no_longer_fresh_are_forgotten() {
+    let (mut visible, begun) = (Visible::default(), Instant::now());
+    let name = |number: u32| format!("demo/app{number}").parse().unwrap();
+    for number in 0..100 {
+        visible.put(name(number), true, begun);
+    }
+    assert_eq!(visible.get(&name(7), begun), Some(true));
+    let later = begun + FRESH;
+    assert_eq!(visible.get(&name(7), later), None);
+    visible.put(name(100), false, later);
+    assert_eq!(visible.0.len(), 1);
+    assert_eq!(visible.get(&name(100), later), Some(false));
+}
