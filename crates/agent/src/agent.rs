@@ -335,6 +335,7 @@ impl Agent {
             return Ok(FetchOutcome::default());
         }
         let wanted = fetches::Wanted {
+            pin: ready.pin.clone(),
             generation: ready.label(),
             closure: ready.closure.clone(),
             sources: self
