@@ -37,7 +37,7 @@ pub(crate) struct Agent {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) presentation: Arc<dyn Presentation>,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) fetches: Fetches,
     pub(crate) leases: Leases,
     pub(crate) sandboxes: Sandboxes,
@@ -46,7 +46,7 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pointers: Pointers,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: Arc<Revocations>,
     /// Chosen at each start, so that others see that the agent has forgotten what it was handed.
     pub(crate) instance: String,
     pub(crate) known: Known,
@@ -71,8 +71,8 @@ impl Agent {
                 generation: "what was presented before".to_owned(),
                 source: Box::new(error),
             })?;
+        let hub = Arc::new(Hub::new(&settings, http)?);
         let agent = Self {
-            hub: Hub::new(&settings, http)?,
             fetches: Fetches::new(store.clone(), tasks, stop),
             leases: Leases::recover(state.join("leases"))?,
             sandboxes: Sandboxes::recover(state.join("sandboxes"))?,
@@ -83,7 +83,9 @@ impl Agent {
                 state.join("revocations"),
                 settings.revocations,
                 settings.trusted.clone(),
+                Arc::clone(&hub),
             )?,
+            hub,
             instance: random_name()?,
             metrics: Metrics::default(),
             collecting: tokio::sync::Mutex::default(),
@@ -124,7 +126,7 @@ impl Agent {
                 .check_policy(&lease.namespace, &wanted.reference.environment)
                 .await?;
             let ready = self.resolve(&wanted, &system, &access, &lease).await?;
-            self.revocations.check(&ready.pin, &self.hub).await?;
+            self.revocations.check(&ready.pin).await?;
             Ok::<_, AgentError>((access, ready))
         };
         let answers = tokio::time::timeout(wait.max(SHORTEST_QUESTION), questions).await;
@@ -172,7 +174,7 @@ impl Agent {
             None => self.look_up(&reference, &credential).await?.into(),
         };
         let ready = self.verified(&exact, &system, &credential).await?;
-        self.revocations.check(&ready.pin, &self.hub).await?;
+        self.revocations.check(&ready.pin).await?;
         let _protection = self.store.protect(&ready.closure);
         let outcome = self.have(&ready, &credential, LONGEST_WAIT).await?;
         self.store.record_closure(&ready.closure)?;

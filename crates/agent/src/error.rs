@@ -147,6 +147,9 @@ pub(crate) enum AgentError {
         "credential {name} is not here yet: the Secret {secret} must be there with a key `token`, and `nival-operator node` must run on this node; the pod is tried again"
     )]
     NoCredential { name: String, secret: String },
+    /// One that several waited for.
+    #[error(transparent)]
+    Shared(#[from] Arc<Self>),
     #[error("the agent is stopping; the container is started again")]
     Stopping,
 }
@@ -173,6 +176,7 @@ impl AgentError {
             | Self::NoCredential { .. }
             | Self::Stopping => Code::UNAVAILABLE,
             Self::Fetch { source, .. } => fetch_code(source),
+            Self::Shared(error) => error.code(),
             Self::Present { .. }
             | Self::Store(_)
             | Self::Collect(_)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use env_spec::revocation::{Believed, ListError};
 use env_spec::{Digest, Pin, Signed, TrustedKeys};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::error::AgentError;
 use crate::hub::Hub;
@@ -25,6 +26,7 @@ pub(crate) struct Revocations {
     settings: RevocationSettings,
     trusted: TrustedKeys,
     notes: Notes,
+    hub: Arc<Hub>,
     owners: Mutex<BTreeMap<String, Arc<Owner>>>,
 }
 
@@ -33,8 +35,8 @@ pub(crate) struct Revocations {
 struct Owner {
     name: String,
     known: Mutex<Known>,
-    /// One asks for all.
-    asking: tokio::sync::Mutex<Attempt>,
+    /// The last question to the hub: one asks for all.
+    asked: Mutex<Option<Question>>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,9 +48,13 @@ struct Known {
     failure: Option<Arc<Unconfirmed>>,
 }
 
-/// When the hub was asked last.
-#[derive(Debug, Default)]
-struct Attempt(Option<Instant>);
+/// A question that goes on for as long as a healthy hub may take, however long those who start it wait.
+#[derive(Debug, Clone)]
+struct Question {
+    begun: Instant,
+    /// What came of it for the node; what the hub said is in the list.
+    ended: watch::Receiver<Option<Result<(), Arc<AgentError>>>>,
+}
 
 /// Written to disk: fields may be added, never changed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,28 +91,30 @@ impl Revocations {
         folder: PathBuf,
         settings: RevocationSettings,
         trusted: TrustedKeys,
-    ) -> Result<Self, AgentError> {
+        hub: Arc<Hub>,
+    ) -> Result<Arc<Self>, AgentError> {
         let revocations = Self {
             settings,
             trusted,
+            hub,
             notes: Notes::open(folder, Lasting::Always)?,
             owners: Mutex::default(),
         };
         for (_, noted) in revocations.notes.all::<Noted>()? {
             revocations.owner(&noted.owner)?;
         }
-        Ok(revocations)
+        Ok(Arc::new(revocations))
     }
 
     /// Refuses a generation that its owner revoked. The hub is asked first where it was not for a while; while it is down, the
     /// last list counts, as long as the configuration lets it.
-    pub(crate) async fn check(&self, pin: &Pin, hub: &Hub) -> Result<(), AgentError> {
+    pub(crate) async fn check(self: &Arc<Self>, pin: &Pin) -> Result<(), AgentError> {
         let owner = self.owner(pin.environment.owner())?;
         let patience = match owner.known().checked_at {
             Some(_) => PATIENCE,
             None => FIRST_PATIENCE,
         };
-        self.confirm(&owner, hub, patience).await?;
+        self.confirm(&owner, patience).await?;
         let known = owner.known().clone();
         if let Some(reason) = known.reason(pin) {
             return Err(AgentError::Revoked {
@@ -133,9 +141,8 @@ impl Revocations {
 
     /// Asks the hub about these owners, where that is due.
     pub(crate) async fn refresh(
-        &self,
+        self: &Arc<Self>,
         owners: impl IntoIterator<Item = String>,
-        hub: &Hub,
     ) -> Result<(), AgentError> {
         for name in owners {
             // Where no key is trusted, nothing could be believed.
@@ -143,7 +150,7 @@ impl Revocations {
                 continue;
             }
             let owner = self.owner(&name)?;
-            self.confirm(&owner, hub, FIRST_PATIENCE).await?;
+            self.confirm(&owner, FIRST_PATIENCE).await?;
         }
         Ok(())
     }
@@ -179,7 +186,7 @@ impl Revocations {
         let owner = Arc::new(Owner {
             name: name.to_owned(),
             known: Mutex::new(self.known(name, noted)),
-            asking: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
         });
         owners.insert(name.to_owned(), Arc::clone(&owner));
         Ok(owner)
@@ -209,38 +216,61 @@ impl Revocations {
         }
     }
 
-    /// Asks the hub, unless that was done lately or somebody does just now and is done in time.
+    /// Waits until the hub was asked, unless that was done lately. A hub that is silent is waited for once, not by each
+    /// pod in turn.
     async fn confirm(
-        &self,
-        owner: &Owner,
-        hub: &Hub,
+        self: &Arc<Self>,
+        owner: &Arc<Owner>,
         patience: Duration,
     ) -> Result<(), AgentError> {
-        let is_fresh =
-            |known: &Known| age(known.checked_at).is_some_and(|age| age < self.settings.every);
-        if is_fresh(&owner.known()) {
+        let is_fresh = age(owner.known().checked_at).is_some_and(|age| age < self.settings.every);
+        if is_fresh {
             return Ok(());
         }
-        let asked = tokio::time::timeout(patience, async {
-            let mut attempt = owner.asking.lock().await;
-            let lately = attempt
-                .0
-                .is_some_and(|at| at.elapsed() < self.settings.every);
-            if lately || is_fresh(&owner.known()) {
-                return Ok(());
+        let Question { begun, mut ended } = self.question(owner);
+        let rest = patience.saturating_sub(begun.elapsed());
+        match tokio::time::timeout(rest, ended.wait_for(Option::is_some)).await {
+            Ok(Ok(outcome)) => Ok(outcome.clone().expect("waited for until it is there")?),
+            // The task was dropped without an answer: the agent is stopping.
+            Ok(Err(_)) => Err(AgentError::Stopping),
+            Err(_elapsed) => {
+                owner.known().failure = Some(Arc::new(Unconfirmed::Silent));
+                Ok(())
             }
-            // Noted before it ends: a hub that is silent is waited for once, not by each pod in turn.
-            attempt.0 = Some(Instant::now());
-            let answer = hub.revocations(&owner.name).await.map_err(Box::new);
-            self.accept(owner, answer?)
+        }
+    }
+
+    /// Returns the question that is under way or was asked lately, and else a new one.
+    fn question(self: &Arc<Self>, owner: &Arc<Owner>) -> Question {
+        let mut asked = owner.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = |question: &&Question| {
+            question.goes_on() || question.begun.elapsed() < self.settings.every
+        };
+        if let Some(question) = asked.as_ref().filter(counts) {
+            return question.clone();
+        }
+        let (end, ended) = watch::channel(None);
+        let (this, of) = (Arc::clone(self), Arc::clone(owner));
+        tokio::spawn(async move {
+            let outcome = this.ask(&of).await;
+            // Nobody may be waiting any more.
+            end.send_replace(Some(outcome.map_err(Arc::new)));
         });
-        let failure = match asked.await {
-            Ok(Ok(())) => return Ok(()),
-            // The node's own trouble is not the hub's: what cannot be kept must not be forgotten either.
-            Ok(Err(Unconfirmed::Agent(error))) if matches!(*error, AgentError::State { .. }) => {
-                return Err(*error);
-            }
-            Ok(Err(failure)) => failure,
+        let begun = Instant::now();
+        asked.insert(Question { begun, ended }).clone()
+    }
+
+    /// Asks the hub for a list, and notes what comes of it.
+    async fn ask(&self, owner: &Owner) -> Result<(), AgentError> {
+        let question = self.hub.revocations(&owner.name);
+        let failure = match tokio::time::timeout(FIRST_PATIENCE, question).await {
+            Ok(Ok(answer)) => match self.accept(owner, answer) {
+                Ok(()) => return Ok(()),
+                // The node's own trouble is not the hub's: what cannot be kept must not be forgotten either.
+                Err(Unconfirmed::Agent(error)) => return Err(*error),
+                Err(failure) => failure,
+            },
+            Ok(Err(error)) => Unconfirmed::Agent(Box::new(error)),
             Err(_elapsed) => Unconfirmed::Silent,
         };
         let error = host::error::one_line(&failure);
@@ -294,6 +324,12 @@ impl Owner {
     }
 }
 
+impl Question {
+    fn goes_on(&self) -> bool {
+        self.ended.borrow().is_none() && self.ended.has_changed().is_ok()
+    }
+}
+
 impl Known {
     fn reason(&self, pin: &Pin) -> Option<&str> {
         self.list.list().reason(pin.digest)
@@ -316,3 +352,7 @@ pub(crate) fn age(checked_at: Option<i64>) -> Option<Duration> {
     let seconds = now().checked_sub(checked_at?)?;
     Some(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
+
+#[cfg(test)]
+#[path = "revocations/tests.rs"]
+mod tests;

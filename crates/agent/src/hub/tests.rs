@@ -5,10 +5,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::args::Global;
+use crate::testing;
 
 /// What a hub, or whoever answers in its place, says to everything.
 type Said = Arc<Mutex<(u16, &'static str)>>;
@@ -26,26 +25,7 @@ async fn serve(status: u16, body: &'static str) -> (String, Said) {
     }
     let said: Said = Arc::new(Mutex::new((status, body)));
     let router = Router::new().fallback(answer).with_state(Arc::clone(&said));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    host::tls::install();
-    (address, said)
-}
-
-/// Returns what an agent has of this hub after a start in this folder.
-fn open(folder: &Path, address: &str, more: &str) -> Result<Hub, AgentError> {
-    let file = folder.join("agent.toml");
-    fs_err::write(&file, format!("hub = \"{address}\"\n{more}")).unwrap();
-    let global = Global {
-        config: Some(file),
-        state: Some(folder.to_owned()),
-        socket: None,
-    };
-    Hub::new(
-        &Settings::load(&global, None).unwrap(),
-        reqwest::Client::new(),
-    )
+    (testing::serve(router).await, said)
 }
 
 #[tokio::test]
@@ -56,7 +36,7 @@ async fn a_proxys_page_is_not_the_hubs_word_on_who_may_see() {
     // Fresh answers are of one start.
     let ask = async |status, body| {
         *said.lock().unwrap() = (status, body);
-        let hub = open(folder.path(), &address, "").unwrap();
+        let hub = testing::hub(folder.path(), &address, "").unwrap();
         hub.is_public(&environment).await
     };
     for status in [404, 200, 403] {
