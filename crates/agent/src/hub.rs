@@ -84,12 +84,7 @@ impl Hub {
         // A wrong address is said at the start, not with the first pod.
         hub.client(None)?;
         for one in &hub.substituters {
-            let token = match hub.token(one.credential.as_deref()) {
-                // It comes later.
-                Err(AgentError::NoCredential { .. }) => None,
-                token => token?,
-            };
-            hub.source(&one.url, token)?;
+            hub.source(&one.url, None)?;
         }
         Ok(hub)
     }
@@ -233,13 +228,26 @@ impl Hub {
         credential: Option<&str>,
     ) -> Result<Vec<Source>, AgentError> {
         let own = self.client(credential)?.cache_url(owner);
+        let own = self.source(own.as_str(), self.token(credential)?)?;
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.substituters.iter().partition(|one| one.before_hub);
+        let mut sources = self.further(&before)?;
+        sources.push(own);
+        sources.extend(self.further(&after)?);
+        Ok(sources)
+    }
+
+    /// Returns caches beside the hub's. One whose token is not there is left out: the others may have all that is needed.
+    fn further(&self, substituters: &[&Substituter]) -> Result<Vec<Source>, AgentError> {
         let mut sources = Vec::new();
-        for one in self.substituters.iter().filter(|one| one.before_hub) {
-            sources.push(self.source(&one.url, self.token(one.credential.as_deref())?)?);
-        }
-        sources.push(self.source(own.as_str(), self.token(credential)?)?);
-        for one in self.substituters.iter().filter(|one| !one.before_hub) {
-            sources.push(self.source(&one.url, self.token(one.credential.as_deref())?)?);
+        for one in substituters {
+            match self.token(one.credential.as_deref()) {
+                Ok(token) => sources.push(self.source(&one.url, token)?),
+                Err(error) => {
+                    let cache = self.source(&one.url, None)?;
+                    tracing::warn!(cache = cache.name(), error = error.line(), "it is left out");
+                }
+            }
         }
         Ok(sources)
     }

@@ -64,3 +64,37 @@ fn answers_that_are_no_longer_fresh_are_forgotten() {
     assert_eq!(visible.0.len(), 1);
     assert_eq!(visible.get(&name(100), later), Some(false));
 }
+
+#[tokio::test]
+async fn a_cache_whose_token_is_not_there_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    host::tls::install();
+    let more = r#"
+        [[substituters]]
+        url = "http://first.example.com"
+        before_hub = true
+        credential = "file"
+        [[substituters]]
+        url = "http://second.example.com"
+        credential = "secret"
+        [[substituters]]
+        url = "http://third.example.com"
+        [credentials.file]
+        token_file = "/nonexistent"
+        [credentials.secret]
+        secret = "team/cache"
+    "#;
+    let hub = testing::hub(folder.path(), "http://hub.example.com", more).unwrap();
+    let names = || {
+        let sources = hub.sources("acme", None).unwrap();
+        let names = sources.iter().map(|one| one.name().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names().len(), 2, "{:?}", names());
+    assert!(names()[0].contains("hub") && names()[1].contains("third"));
+    hub.hand_over([("secret".to_owned(), "a-token".to_owned())])
+        .unwrap();
+    assert!(names()[1].contains("second"), "{:?}", names());
+    // What the environment itself needs a token for waits for it.
+    hub.sources("acme", Some("file")).unwrap_err();
+}
