@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::agent as wire;
-use env_spec::generation::GenerationError;
+use env_spec::generation::{Generation, GenerationError};
 use env_spec::{EnvironmentName, Pin, Reference, System};
 use host::mount::Mounts;
 use store::{BindTree, FetchError, FetchOutcome, Presentation, Store};
@@ -20,7 +20,7 @@ use crate::leases::{Hold, Lease, Leases};
 use crate::metrics::Metrics;
 use crate::pointers::Pointers;
 use crate::ready::{Known, Ready};
-use crate::records::{Records, believe};
+use crate::records::Records;
 use crate::request::{self, Mode, Wanted};
 use crate::revocations::Revocations;
 use crate::sandboxes::Sandboxes;
@@ -253,14 +253,9 @@ impl Agent {
                 .accept(&signed, environment, &self.settings.trusted);
         }
         let signed = self.hub.generation(reference, access.as_deref()).await?;
-        let generation = believe(&signed, reference, &self.settings.trusted)?;
+        let (_, pin) = Generation::believe(&signed, reference, &self.settings.trusted)?;
         self.records.write(&signed)?;
-        Ok(Pin {
-            hub: None,
-            environment: environment.clone(),
-            number: generation.number,
-            digest: signed.digest(),
-        })
+        Ok(pin)
     }
 
     /// Returns the generation with this digest, from memory, from disk or from the hub; believed only when signed.
@@ -287,13 +282,13 @@ impl Agent {
             .into());
         }
         let trusted = &self.settings.trusted;
-        let generation = match self.records.read(digest) {
-            Some(signed) => believe(&signed, reference, trusted)?,
+        let (generation, _) = match self.records.read(digest) {
+            Some(signed) => Generation::believe(&signed, reference, trusted)?,
             None => {
                 let signed = self.hub.generation(reference, access.as_deref()).await?;
-                let generation = believe(&signed, reference, trusted)?;
+                let believed = Generation::believe(&signed, reference, trusted)?;
                 self.records.write(&signed)?;
-                generation
+                believed
             }
         };
         Ok(self.known.put(Ready::new(generation, digest, system)?))

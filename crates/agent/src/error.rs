@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use api::hub::ClientError;
+use env_spec::believe::{PointerError, RecordError};
 use env_spec::generation::GenerationError;
-use env_spec::{Digest, EnvironmentName, Reference, ReferenceError, SignedError};
+use env_spec::{EnvironmentName, ReferenceError};
 use host::error::one_line;
 use store::{CollectError, FetchError, PresentError, ProgressView, StoreError};
 use ttrpc::Code;
@@ -63,32 +64,12 @@ pub(crate) enum AgentError {
         #[source]
         source: Box<ClientError>,
     },
-    #[error("the record is not believed")]
-    Signed(#[from] SignedError),
-    #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
-    OtherRecord {
-        wanted: Box<Reference>,
-        found: Digest,
-    },
+    #[error(transparent)]
+    Record(#[from] RecordError),
     #[error(transparent)]
     Generation(#[from] GenerationError),
-    #[error(
-        "the live pointer of {environment} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
-    )]
-    Replayed {
-        environment: EnvironmentName,
-        found: u64,
-        seen: u64,
-    },
-    #[error(
-        "two live pointers of {environment} have sequence {sequence}: this one is at {found}, one seen before at {seen}; push or roll back once more"
-    )]
-    Twofold {
-        environment: EnvironmentName,
-        sequence: u64,
-        found: Digest,
-        seen: Digest,
-    },
+    #[error(transparent)]
+    Pointer(#[from] PointerError),
     #[error("{generation} is revoked by {owner}: {reason}; let the pod use another generation")]
     Revoked {
         generation: String,
@@ -104,11 +85,6 @@ pub(crate) enum AgentError {
         most: u64,
         #[source]
         source: Option<Arc<Unconfirmed>>,
-    },
-    #[error("the live pointer is of {found}, not of {wanted}")]
-    ForeignPointer {
-        found: EnvironmentName,
-        wanted: EnvironmentName,
     },
     #[error("fetching {generation}: {}", progress_text(progress))]
     Fetching {
@@ -162,13 +138,10 @@ impl AgentError {
             Self::NotVisible { .. } => Code::PERMISSION_DENIED,
             Self::Unknown { .. } => Code::NOT_FOUND,
             Self::StalePin { .. }
-            | Self::Signed(_)
-            | Self::OtherRecord { .. }
+            | Self::Record(_)
             | Self::Generation(_)
-            | Self::Replayed { .. }
-            | Self::Twofold { .. }
-            | Self::Revoked { .. }
-            | Self::ForeignPointer { .. } => Code::FAILED_PRECONDITION,
+            | Self::Pointer(_)
+            | Self::Revoked { .. } => Code::FAILED_PRECONDITION,
             Self::Hub { source, .. } | Self::NeverAsked { source, .. } => client_code(source),
             Self::Fetching { .. }
             | Self::SilentHub { .. }

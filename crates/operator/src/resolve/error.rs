@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use api::hub::ClientError;
 use api::node::{TOKEN_KEY, TOKEN_RULE};
-use env_spec::generation::GenerationError;
+use env_spec::believe::{PointerError, RecordError};
 use env_spec::revocation::ListError;
-use env_spec::{Digest, EnvironmentName, Reference, SignedError};
+use env_spec::{EnvironmentName, Reference, SignedError};
 
 /// Why a reference was not resolved.
 #[derive(Debug, thiserror::Error)]
@@ -56,31 +56,10 @@ pub(crate) enum ResolveError {
         "{0}: sign it with a trusted key, or trust its key in [trust] of the cluster's agent.toml"
     )]
     Signed(SignedError),
-    #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
-    OtherRecord {
-        wanted: Box<Reference>,
-        found: Digest,
-    },
     #[error(transparent)]
-    Generation(#[from] GenerationError),
-    #[error(
-        "{what} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
-    )]
-    Replayed { what: String, found: u64, seen: u64 },
-    #[error(
-        "two live pointers of {environment} have sequence {sequence}: this one is at {found}, one seen before at {seen}; push or roll back once more"
-    )]
-    Twofold {
-        environment: EnvironmentName,
-        sequence: u64,
-        found: Digest,
-        seen: Digest,
-    },
-    #[error("the live pointer is of {found}, not of {wanted}")]
-    ForeignPointer {
-        found: EnvironmentName,
-        wanted: EnvironmentName,
-    },
+    Record(RecordError),
+    #[error(transparent)]
+    Pointer(PointerError),
     #[error("cannot ask the hub for {what}")]
     Hub {
         what: String,
@@ -150,11 +129,8 @@ impl ResolveError {
             | Self::MissingSystem { .. }
             | Self::Revoked { .. }
             | Self::Signed(_)
-            | Self::OtherRecord { .. }
-            | Self::Generation(_)
-            | Self::Replayed { .. }
-            | Self::Twofold { .. }
-            | Self::ForeignPointer { .. } => false,
+            | Self::Record(_)
+            | Self::Pointer(_) => false,
         }
     }
 
@@ -166,20 +142,35 @@ impl ResolveError {
             Self::Unknown { .. } => "Unknown",
             Self::MissingSystem { .. } => "MissingSystem",
             Self::Revoked { .. } => "Revoked",
-            Self::Signed(_) => "Untrusted",
-            Self::OtherRecord { .. } | Self::Generation(_) | Self::ForeignPointer { .. } => {
-                "Invalid"
+            Self::Signed(_)
+            | Self::Record(RecordError::Signed(_))
+            | Self::Pointer(PointerError::Signed(_)) => "Untrusted",
+            Self::Record(RecordError::Other { .. } | RecordError::Generation(_))
+            | Self::Pointer(PointerError::Foreign { .. }) => "Invalid",
+            Self::Pointer(PointerError::Replayed { .. } | PointerError::Twofold { .. }) => {
+                "Replayed"
             }
-            Self::Replayed { .. } | Self::Twofold { .. } => "Replayed",
             Self::Hub { .. } | Self::Silent { .. } | Self::OldRevocations { .. } => "HubDown",
             Self::Credential { .. } => "Credential",
         }
     }
 }
 
-// By hand, as the text says the cause itself.
-impl From<SignedError> for ResolveError {
-    fn from(error: SignedError) -> Self {
-        Self::Signed(error)
+// By hand: that a record is not signed is said in one line with what to do.
+impl From<RecordError> for ResolveError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Signed(error) => Self::Signed(error),
+            other => Self::Record(other),
+        }
+    }
+}
+
+impl From<PointerError> for ResolveError {
+    fn from(error: PointerError) -> Self {
+        match error {
+            PointerError::Signed(error) => Self::Signed(error),
+            other => Self::Pointer(other),
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::hub::error::ErrorCode;
-use env_spec::generation::LivePointer;
+use env_spec::generation::{Generation, LivePointer};
 use env_spec::{EnvironmentName, Pin, Reference, System};
 
 pub(crate) use error::ResolveError;
@@ -21,7 +21,7 @@ pub(crate) use error::ResolveError;
 pub(crate) use error::TokenError;
 use hub::{Hub, Way};
 use pointers::Pointers;
-use records::{Records, Verified, believe};
+use records::{Records, Verified};
 use revocations::Revocations;
 pub(crate) use tokens::{ClusterTokens, Tokens, token_of};
 
@@ -214,7 +214,11 @@ impl Resolver {
             .generation(reference)
             .await
             .map_err(|error| way.failed(format!("generation {reference}"), error))?;
-        let verified = believe(&signed, reference, &settings.trusted)?;
+        let (generation, pin) = Generation::believe(&signed, reference, &settings.trusted)?;
+        let verified = Verified {
+            pin,
+            systems: generation.systems.into_keys().collect(),
+        };
         self.0.records.put(verified.clone(), settings);
         Ok(verified)
     }

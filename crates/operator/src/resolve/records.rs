@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use env_spec::generation::Generation;
-use env_spec::{Digest, Pin, Reference, Signed, System, TrustedKeys};
+use env_spec::{Digest, Pin, System};
 
-use super::error::ResolveError;
 use crate::settings::Settings;
 
 /// How many are kept; each is a few hundred bytes.
@@ -62,38 +60,6 @@ impl Records {
         }
         work(&mut kept)
     }
-}
-
-/// Believes a record if it is the one that was asked for and a trusted key signed it.
-pub(super) fn believe(
-    signed: &Signed,
-    reference: &Reference,
-    trusted: &TrustedKeys,
-) -> Result<Verified, ResolveError> {
-    let digest = signed.digest();
-    if reference.digest.is_some_and(|wanted| wanted != digest) {
-        return Err(ResolveError::OtherRecord {
-            wanted: Box::new(reference.clone()),
-            found: digest,
-        });
-    }
-    let environment = &reference.environment;
-    let subject = match reference.number {
-        Some(number) => format!("generation {environment}:{number}"),
-        None => format!("generation {reference}"),
-    };
-    let generation: Generation = signed.verify(&subject, environment.owner(), trusted)?;
-    generation.check(environment, reference.number)?;
-    let pin = Pin {
-        hub: None,
-        environment: generation.environment,
-        number: generation.number,
-        digest,
-    };
-    Ok(Verified {
-        pin,
-        systems: generation.systems.into_keys().collect(),
-    })
 }
 
 #[cfg(test)]
