@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::agent as wire;
-use env_spec::generation::GenerationError;
+use env_spec::generation::{Generation, GenerationError};
 use env_spec::{EnvironmentName, Pin, Reference, System};
 use host::mount::Mounts;
 use store::{BindTree, FetchError, FetchOutcome, Presentation, Store};
@@ -20,7 +20,7 @@ use crate::leases::{Hold, Lease, Leases};
 use crate::metrics::Metrics;
 use crate::pointers::Pointers;
 use crate::ready::{Known, Ready};
-use crate::records::{Records, believe};
+use crate::records::Records;
 use crate::request::{self, Mode, Wanted};
 use crate::revocations::Revocations;
 use crate::sandboxes::Sandboxes;
@@ -37,7 +37,7 @@ pub(crate) struct Agent {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) presentation: Arc<dyn Presentation>,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) fetches: Fetches,
     pub(crate) leases: Leases,
     pub(crate) sandboxes: Sandboxes,
@@ -46,7 +46,7 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     pub(crate) collecting: tokio::sync::Mutex<()>,
     pointers: Pointers,
-    pub(crate) revocations: Revocations,
+    pub(crate) revocations: Arc<Revocations>,
     /// Chosen at each start, so that others see that the agent has forgotten what it was handed.
     pub(crate) instance: String,
     pub(crate) known: Known,
@@ -71,8 +71,8 @@ impl Agent {
                 generation: "what was presented before".to_owned(),
                 source: Box::new(error),
             })?;
+        let hub = Arc::new(Hub::new(&settings, http)?);
         let agent = Self {
-            hub: Hub::new(&settings, http)?,
             fetches: Fetches::new(store.clone(), tasks, stop),
             leases: Leases::recover(state.join("leases"))?,
             sandboxes: Sandboxes::recover(state.join("sandboxes"))?,
@@ -83,7 +83,9 @@ impl Agent {
                 state.join("revocations"),
                 settings.revocations,
                 settings.trusted.clone(),
+                Arc::clone(&hub),
             )?,
+            hub,
             instance: random_name()?,
             metrics: Metrics::default(),
             collecting: tokio::sync::Mutex::default(),
@@ -115,13 +117,16 @@ impl Agent {
             holds: Vec::new(),
         };
         self.hub.check_is_meant(&wanted.reference)?;
+        if let Some(pin) = &wanted.pin {
+            self.hub.check_is_meant(&pin.clone().into())?;
+        }
         let wait = Duration::from_millis(asked.wait_milliseconds).min(LONGEST_WAIT);
         let questions = async {
             let access = self
                 .check_policy(&lease.namespace, &wanted.reference.environment)
                 .await?;
             let ready = self.resolve(&wanted, &system, &access, &lease).await?;
-            self.revocations.check(&ready.pin, &self.hub).await?;
+            self.revocations.check(&ready.pin).await?;
             Ok::<_, AgentError>((access, ready))
         };
         let answers = tokio::time::timeout(wait.max(SHORTEST_QUESTION), questions).await;
@@ -169,7 +174,7 @@ impl Agent {
             None => self.look_up(&reference, &credential).await?.into(),
         };
         let ready = self.verified(&exact, &system, &credential).await?;
-        self.revocations.check(&ready.pin, &self.hub).await?;
+        self.revocations.check(&ready.pin).await?;
         let _protection = self.store.protect(&ready.closure);
         let outcome = self.have(&ready, &credential, LONGEST_WAIT).await?;
         self.store.record_closure(&ready.closure)?;
@@ -248,14 +253,9 @@ impl Agent {
                 .accept(&signed, environment, &self.settings.trusted);
         }
         let signed = self.hub.generation(reference, access.as_deref()).await?;
-        let generation = believe(&signed, reference, &self.settings.trusted)?;
+        let (_, pin) = Generation::believe(&signed, reference, &self.settings.trusted)?;
         self.records.write(&signed)?;
-        Ok(Pin {
-            hub: None,
-            environment: environment.clone(),
-            number: generation.number,
-            digest: signed.digest(),
-        })
+        Ok(pin)
     }
 
     /// Returns the generation with this digest, from memory, from disk or from the hub; believed only when signed.
@@ -268,11 +268,7 @@ impl Agent {
         let digest = reference.digest.expect("the reference is exact by now");
         if let Some(ready) = self.known.get(digest, system) {
             // A digest that is known from one environment must open no other one's door.
-            let same = ready.pin.environment == reference.environment
-                && reference
-                    .number
-                    .is_none_or(|number| number == ready.pin.number);
-            if same {
+            if reference.means(&ready.pin) {
                 return Ok(ready);
             }
             let wanted = match reference.number {
@@ -286,13 +282,13 @@ impl Agent {
             .into());
         }
         let trusted = &self.settings.trusted;
-        let generation = match self.records.read(digest) {
-            Some(signed) => believe(&signed, reference, trusted)?,
+        let (generation, _) = match self.records.read(digest) {
+            Some(signed) => Generation::believe(&signed, reference, trusted)?,
             None => {
                 let signed = self.hub.generation(reference, access.as_deref()).await?;
-                let generation = believe(&signed, reference, trusted)?;
+                let believed = Generation::believe(&signed, reference, trusted)?;
                 self.records.write(&signed)?;
-                generation
+                believed
             }
         };
         Ok(self.known.put(Ready::new(generation, digest, system)?))
@@ -336,6 +332,7 @@ impl Agent {
             return Ok(FetchOutcome::default());
         }
         let wanted = fetches::Wanted {
+            pin: ready.pin.clone(),
             generation: ready.label(),
             closure: ready.closure.clone(),
             sources: self

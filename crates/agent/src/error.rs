@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use api::hub::ClientError;
+use env_spec::believe::{PointerError, RecordError};
 use env_spec::generation::GenerationError;
-use env_spec::{Digest, EnvironmentName, Reference, ReferenceError, SignedError};
+use env_spec::{EnvironmentName, ReferenceError};
 use host::error::one_line;
 use store::{CollectError, FetchError, PresentError, ProgressView, StoreError};
 use ttrpc::Code;
 
-use crate::revocations::ListError;
+use crate::revocations::Unconfirmed;
 
 /// Why the agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -63,32 +64,12 @@ pub(crate) enum AgentError {
         #[source]
         source: Box<ClientError>,
     },
-    #[error("the record is not believed")]
-    Signed(#[from] SignedError),
-    #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
-    OtherRecord {
-        wanted: Box<Reference>,
-        found: Digest,
-    },
+    #[error(transparent)]
+    Record(#[from] RecordError),
     #[error(transparent)]
     Generation(#[from] GenerationError),
-    #[error(
-        "the live pointer of {environment} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
-    )]
-    Replayed {
-        environment: EnvironmentName,
-        found: u64,
-        seen: u64,
-    },
-    #[error(
-        "two live pointers of {environment} have sequence {sequence}: this one is at {found}, one seen before at {seen}; push or roll back once more"
-    )]
-    Twofold {
-        environment: EnvironmentName,
-        sequence: u64,
-        found: Digest,
-        seen: Digest,
-    },
+    #[error(transparent)]
+    Pointer(#[from] PointerError),
     #[error("{generation} is revoked by {owner}: {reason}; let the pod use another generation")]
     Revoked {
         generation: String,
@@ -103,12 +84,7 @@ pub(crate) enum AgentError {
         since: String,
         most: u64,
         #[source]
-        source: Option<Arc<ListError>>,
-    },
-    #[error("the live pointer is of {found}, not of {wanted}")]
-    ForeignPointer {
-        found: EnvironmentName,
-        wanted: EnvironmentName,
+        source: Option<Arc<Unconfirmed>>,
     },
     #[error("fetching {generation}: {}", progress_text(progress))]
     Fetching {
@@ -147,6 +123,9 @@ pub(crate) enum AgentError {
         "credential {name} is not here yet: the Secret {secret} must be there with a key `token`, and `nival-operator node` must run on this node; the pod is tried again"
     )]
     NoCredential { name: String, secret: String },
+    /// One that several waited for.
+    #[error(transparent)]
+    Shared(#[from] Arc<Self>),
     #[error("the agent is stopping; the container is started again")]
     Stopping,
 }
@@ -159,13 +138,10 @@ impl AgentError {
             Self::NotVisible { .. } => Code::PERMISSION_DENIED,
             Self::Unknown { .. } => Code::NOT_FOUND,
             Self::StalePin { .. }
-            | Self::Signed(_)
-            | Self::OtherRecord { .. }
+            | Self::Record(_)
             | Self::Generation(_)
-            | Self::Replayed { .. }
-            | Self::Twofold { .. }
-            | Self::Revoked { .. }
-            | Self::ForeignPointer { .. } => Code::FAILED_PRECONDITION,
+            | Self::Pointer(_)
+            | Self::Revoked { .. } => Code::FAILED_PRECONDITION,
             Self::Hub { source, .. } | Self::NeverAsked { source, .. } => client_code(source),
             Self::Fetching { .. }
             | Self::SilentHub { .. }
@@ -173,6 +149,7 @@ impl AgentError {
             | Self::NoCredential { .. }
             | Self::Stopping => Code::UNAVAILABLE,
             Self::Fetch { source, .. } => fetch_code(source),
+            Self::Shared(error) => error.code(),
             Self::Present { .. }
             | Self::Store(_)
             | Self::Collect(_)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use env_spec::Pin;
 use env_spec::generation::ClosurePath;
 use store::{ClosureId, FetchError, FetchOutcome, Progress, Source, Store};
 use tokio::sync::watch;
@@ -28,7 +29,9 @@ pub(crate) struct Fetches {
 /// One fetch.
 #[derive(Debug)]
 pub(crate) struct Fetch {
-    pub(crate) generation: String,
+    pub(crate) pin: Pin,
+    /// `owner/name:number`, for people.
+    generation: String,
     pub(crate) progress: Arc<Progress>,
     done: watch::Receiver<Option<Outcome>>,
 }
@@ -36,6 +39,7 @@ pub(crate) struct Fetch {
 /// What to fetch.
 #[derive(Debug)]
 pub(crate) struct Wanted {
+    pub(crate) pin: Pin,
     /// `owner/name:number`, for people.
     pub(crate) generation: String,
     pub(crate) closure: Vec<ClosurePath>,
@@ -108,6 +112,7 @@ impl Fetches {
         let (sender, done) = watch::channel(None);
         let progress = Arc::new(Progress::default());
         let fetch = Arc::new(Fetch {
+            pin: wanted.pin,
             generation: wanted.generation,
             progress: Arc::clone(&progress),
             done,

@@ -120,7 +120,7 @@ pub(crate) async fn keep(agent: Arc<Agent>, stop: CancellationToken) {
 /// Asks the hub now and then what was revoked of what is used here, until told to stop.
 pub(crate) async fn keep_revocations(agent: Arc<Agent>, stop: CancellationToken) {
     loop {
-        let asking = agent.revocations.refresh(agent.owners_in_use(), &agent.hub);
+        let asking = agent.revocations.refresh(agent.owners_in_use());
         tokio::select! {
             () = stop.cancelled() => return,
             outcome = asking => if let Err(error) = outcome {

@@ -1,13 +1,14 @@
 //! What the agent asks the hub: records, pointers, and whether everybody may see an environment.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use api::hub::environment::Visibility;
 use api::hub::{ClientError, HubClient};
-use api::node::CredentialSource;
+use api::node::{self, CredentialSource, LARGEST_TOKEN, TOKEN_RULE};
 use env_spec::{Digest, EnvironmentName, Reference, Signed};
 use serde::{Deserialize, Serialize};
 use store::Source;
@@ -20,8 +21,6 @@ use crate::settings::{Settings, Substituter};
 const FRESH: Duration = Duration::from_secs(30);
 /// How long a hub that may be down is waited for, when there is an older answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Tokens are one line.
-const LARGEST_TOKEN: u64 = 16 << 10;
 
 /// The hub, the other caches, and the credentials for them.
 #[derive(Debug)]
@@ -85,12 +84,7 @@ impl Hub {
         // A wrong address is said at the start, not with the first pod.
         hub.client(None)?;
         for one in &hub.substituters {
-            let token = match hub.token(one.credential.as_deref()) {
-                // It comes later.
-                Err(AgentError::NoCredential { .. }) => None,
-                token => token?,
-            };
-            hub.source(&one.url, token)?;
+            hub.source(&one.url, None)?;
         }
         Ok(hub)
     }
@@ -113,14 +107,11 @@ impl Hub {
                 );
                 continue;
             }
-            let token = token.trim();
-            let is_token = (1..=LARGEST_TOKEN).contains(&(token.len() as u64))
-                && token.bytes().all(|byte| byte.is_ascii_graphic());
-            if !is_token {
+            let Some(token) = node::token(token.as_bytes()) else {
                 return Err(AgentError::Request(format!(
-                    "the token of credential {name} is none: expected one line without spaces"
+                    "the token of credential {name} is none: {TOKEN_RULE}"
                 )));
-            }
+            };
             handed.0.insert(name, token.to_owned());
         }
         tracing::info!(credentials = ?handed, "tokens were handed over");
@@ -137,11 +128,7 @@ impl Hub {
         let Some(hub) = &reference.hub else {
             return Ok(());
         };
-        let own = self
-            .address
-            .split_once("://")
-            .map_or(self.address.as_str(), |(_, rest)| rest);
-        if own.trim_end_matches('/') == hub {
+        if node::is_own_hub(&self.address, hub) {
             return Ok(());
         }
         Err(AgentError::OtherHub {
@@ -185,7 +172,7 @@ impl Hub {
                 public
             }
             // To a stranger the hub says of a private environment that there is none.
-            (Some(Err(error)), _) if !error.is_transient() => {
+            (Some(Err(error)), _) if error.is_hidden() => {
                 self.notes.remove(&name)?;
                 false
             }
@@ -241,13 +228,26 @@ impl Hub {
         credential: Option<&str>,
     ) -> Result<Vec<Source>, AgentError> {
         let own = self.client(credential)?.cache_url(owner);
+        let own = self.source(own.as_str(), self.token(credential)?)?;
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.substituters.iter().partition(|one| one.before_hub);
+        let mut sources = self.further(&before)?;
+        sources.push(own);
+        sources.extend(self.further(&after)?);
+        Ok(sources)
+    }
+
+    /// Returns caches beside the hub's. One whose token is not there is left out: the others may have all that is needed.
+    fn further(&self, substituters: &[&Substituter]) -> Result<Vec<Source>, AgentError> {
         let mut sources = Vec::new();
-        for one in self.substituters.iter().filter(|one| one.before_hub) {
-            sources.push(self.source(&one.url, self.token(one.credential.as_deref())?)?);
-        }
-        sources.push(self.source(own.as_str(), self.token(credential)?)?);
-        for one in self.substituters.iter().filter(|one| !one.before_hub) {
-            sources.push(self.source(&one.url, self.token(one.credential.as_deref())?)?);
+        for one in substituters {
+            match self.token(one.credential.as_deref()) {
+                Ok(token) => sources.push(self.source(&one.url, token)?),
+                Err(error) => {
+                    let cache = self.source(&one.url, None)?;
+                    tracing::warn!(cache = cache.name(), error = error.line(), "it is left out");
+                }
+            }
         }
         Ok(sources)
     }
@@ -275,9 +275,8 @@ impl Hub {
         let Some(name) = credential else {
             return Ok(None);
         };
-        let absent = |text| std::io::Error::new(std::io::ErrorKind::NotFound, text);
         let token = match self.credentials.get(name) {
-            Some(CredentialSource::File(file)) => host::fs::read_bounded(file, LARGEST_TOKEN),
+            Some(CredentialSource::File(file)) => read_token(file),
             Some(CredentialSource::Secret {
                 namespace,
                 name: secret,
@@ -288,13 +287,15 @@ impl Hub {
                     secret: format!("{namespace}/{secret}"),
                 });
             }
-            None => Err(absent("it is not configured")),
+            None => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "it is not configured",
+            )),
         };
-        let token = token.map_err(|source| AgentError::Credential {
+        token.map(Some).map_err(|source| AgentError::Credential {
             name: name.to_owned(),
             source,
-        })?;
-        Ok(Some(String::from_utf8_lossy(&token).trim().to_owned()))
+        })
     }
 
     fn failed(&self, what: String, source: ClientError) -> AgentError {
@@ -311,22 +312,15 @@ impl Hub {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_that_are_no_longer_fresh_are_forgotten() {
-        let (mut visible, begun) = (Visible::default(), Instant::now());
-        let name = |number: u32| format!("demo/app{number}").parse().unwrap();
-        for number in 0..100 {
-            visible.put(name(number), true, begun);
-        }
-        assert_eq!(visible.get(&name(7), begun), Some(true));
-        let later = begun + FRESH;
-        assert_eq!(visible.get(&name(7), later), None);
-        visible.put(name(100), false, later);
-        assert_eq!(visible.0.len(), 1);
-        assert_eq!(visible.get(&name(100), later), Some(false));
-    }
+fn read_token(file: &Path) -> io::Result<String> {
+    let bytes = host::fs::read_bounded(file, LARGEST_TOKEN)?;
+    let none = || {
+        let text = format!("{} holds no token: {TOKEN_RULE}", file.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    node::token(&bytes).map(str::to_owned).ok_or_else(none)
 }
+
+#[cfg(test)]
+#[path = "hub/tests.rs"]
+mod tests;

@@ -23,6 +23,8 @@ mod sandboxes;
 mod service;
 mod settings;
 mod socket;
+#[cfg(test)]
+mod testing;
 
 use std::process::ExitCode;
 

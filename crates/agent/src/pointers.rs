@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use env_spec::believe::SeenPointer;
 use env_spec::generation::LivePointer;
 use env_spec::{Digest, EnvironmentName, Pin, Signed, TrustedKeys};
 use serde::{Deserialize, Serialize};
@@ -43,39 +44,19 @@ impl Pointers {
         environment: &EnvironmentName,
         trusted: &TrustedKeys,
     ) -> Result<Pin, AgentError> {
-        let subject = format!("the live pointer of {environment}");
-        let pointer: LivePointer = signed.verify(&subject, environment.owner(), trusted)?;
-        if pointer.environment != *environment {
-            let (found, wanted) = (pointer.environment, environment.clone());
-            return Err(AgentError::ForeignPointer { found, wanted });
-        }
+        let pointer = LivePointer::believe(signed, environment, trusted)?;
         let name = Digest::of(environment.to_string().as_bytes()).hex();
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         // A note that cannot be read is not the same as none: that would let an old pointer pass.
         let highest = self.notes.read_or_refuse::<Highest>(&name)?;
-        let seen = highest.as_ref().map_or(0, |highest| highest.sequence);
-        if pointer.sequence < seen {
-            let environment = environment.clone();
-            return Err(AgentError::Replayed {
-                environment,
-                found: pointer.sequence,
-                seen,
-            });
+        let seen = highest.map(|highest| SeenPointer {
+            sequence: highest.sequence,
+            digest: highest.digest,
+        });
+        if let Some(seen) = seen {
+            pointer.check_after(seen)?;
         }
-        let other = highest
-            .and_then(|highest| highest.digest)
-            .filter(|digest| *digest != pointer.digest);
-        if let Some(seen) = other.filter(|_| pointer.sequence == seen) {
-            let environment = environment.clone();
-            let (sequence, found) = (pointer.sequence, pointer.digest);
-            return Err(AgentError::Twofold {
-                environment,
-                sequence,
-                found,
-                seen,
-            });
-        }
-        if pointer.sequence > seen {
+        if seen.is_none_or(|seen| pointer.sequence > seen.sequence) {
             self.notes.write(
                 &name,
                 &Highest {
@@ -91,6 +72,7 @@ impl Pointers {
 
 #[cfg(test)]
 mod tests {
+    use env_spec::believe::PointerError;
     use nix_data::SecretKey;
 
     use super::*;
@@ -137,7 +119,7 @@ mod tests {
             .accept(&pointer(9, &other), &environment, &trusted)
             .unwrap_err();
         assert!(
-            matches!(error, AgentError::ForeignPointer { .. }),
+            matches!(error, AgentError::Pointer(PointerError::Foreign { .. })),
             "{error}"
         );
         let forked = LivePointer {
@@ -149,7 +131,10 @@ mod tests {
         };
         let forked = Signed::new(&forked, &key).unwrap();
         let error = open().accept(&forked, &environment, &trusted).unwrap_err();
-        assert!(matches!(error, AgentError::Twofold { .. }), "{error}");
+        assert!(
+            matches!(error, AgentError::Pointer(PointerError::Twofold { .. })),
+            "{error}"
+        );
         // A damaged note must not count as none.
         let name = Digest::of(environment.to_string().as_bytes()).hex();
         let note = folder.path().join(format!("pointers/{name}.json"));

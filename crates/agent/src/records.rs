@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use env_spec::generation::Generation;
-use env_spec::{Digest, Reference, Signed, TrustedKeys};
+use env_spec::{Digest, Signed};
 use fs_err as fs;
 
 use crate::error::AgentError;
@@ -63,31 +62,6 @@ impl Records {
     fn file(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{}.json", digest.hex()))
     }
-}
-
-/// Believes a record if it is the one that was asked for and a trusted key signed it.
-pub(crate) fn believe(
-    signed: &Signed,
-    reference: &Reference,
-    trusted: &TrustedKeys,
-) -> Result<Generation, AgentError> {
-    if reference
-        .digest
-        .is_some_and(|wanted| wanted != signed.digest())
-    {
-        return Err(AgentError::OtherRecord {
-            wanted: Box::new(reference.clone()),
-            found: signed.digest(),
-        });
-    }
-    let environment = &reference.environment;
-    let subject = match reference.number {
-        Some(number) => format!("generation {environment}:{number}"),
-        None => format!("generation {reference}"),
-    };
-    let generation: Generation = signed.verify(&subject, environment.owner(), trusted)?;
-    generation.check(environment, reference.number)?;
-    Ok(generation)
 }
 
 fn failed(what: &str, source: std::io::Error) -> AgentError {

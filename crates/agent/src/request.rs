@@ -49,11 +49,7 @@ impl Wanted {
             {
                 return Err(stale(made_from));
             }
-            let same = pin.environment == reference.environment
-                && pin.hub == reference.hub
-                && reference.number.is_none_or(|number| number == pin.number)
-                && reference.digest.is_none_or(|digest| digest == pin.digest);
-            if !same {
+            if !reference.means(pin) {
                 return Err(stale("another reference"));
             }
         }
@@ -124,6 +120,9 @@ mod tests {
         assert!(Wanted::new("acme/api", &pin(12), "acme/api 2026-11-23T22:00:00Z").is_ok());
         assert!(Wanted::new("acme/api", &pin(12), "").is_ok());
         assert!(Wanted::new("", &pin(12), "").is_ok());
+        // Pins do not name the hub that they were made at.
+        let own = "hub.example.com/acme/api";
+        assert!(Wanted::new(own, &pin(12), own).is_ok());
         for (reference, pinned_from) in [
             ("acme/api", "acme/web"),
             ("acme/web", ""),

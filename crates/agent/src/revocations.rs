@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use env_spec::generation::RevocationList;
-use env_spec::revocation::RevocationError;
-use env_spec::{Digest, Pin, Signed, SignedError, TrustedKeys};
+use env_spec::revocation::{Believed, ListError};
+use env_spec::{Digest, Pin, Signed, TrustedKeys};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::error::AgentError;
 use crate::hub::Hub;
@@ -26,6 +26,7 @@ pub(crate) struct Revocations {
     settings: RevocationSettings,
     trusted: TrustedKeys,
     notes: Notes,
+    hub: Arc<Hub>,
     owners: Mutex<BTreeMap<String, Arc<Owner>>>,
 }
 
@@ -34,24 +35,26 @@ pub(crate) struct Revocations {
 struct Owner {
     name: String,
     known: Mutex<Known>,
-    /// One asks for all.
-    asking: tokio::sync::Mutex<Attempt>,
+    /// The last question to the hub: one asks for all.
+    asked: Mutex<Option<Question>>,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
-    list: Arc<RevocationList>,
-    /// The signed record's digest; none where there is no list.
-    record: Option<Digest>,
+    list: Arc<Believed>,
     /// When the hub confirmed it, in seconds of Unix time; never at first.
     checked_at: Option<i64>,
     /// Why it could not be confirmed the last time.
-    failure: Option<Arc<ListError>>,
+    failure: Option<Arc<Unconfirmed>>,
 }
 
-/// When the hub was asked last.
-#[derive(Debug, Default)]
-struct Attempt(Option<Instant>);
+/// A question that goes on for as long as a healthy hub may take, however long those who start it wait.
+#[derive(Debug, Clone)]
+struct Question {
+    begun: Instant,
+    /// What came of it for the node; what the hub said is in the list.
+    ended: watch::Receiver<Option<Result<(), Arc<AgentError>>>>,
+}
 
 /// Written to disk: fields may be added, never changed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,23 +77,13 @@ pub(crate) struct View {
 
 /// Why a list was not confirmed; what was known before stays in force.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ListError {
+pub(crate) enum Unconfirmed {
     #[error(transparent)]
     Agent(#[from] Box<AgentError>),
     #[error("the hub did not answer in time")]
     Silent,
-    #[error("the revocation list is not believed")]
-    Signed(#[from] SignedError),
     #[error(transparent)]
-    Invalid(#[from] RevocationError),
-    #[error(
-        "the revocation list is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
-    )]
-    Replayed { found: u64, seen: u64 },
-    #[error("two revocation lists have sequence {sequence}; revoke once more")]
-    Twofold { sequence: u64 },
-    #[error("the hub hides the revocation list: one with sequence {seen} was seen before")]
-    Hidden { seen: u64 },
+    List(#[from] ListError),
 }
 
 impl Revocations {
@@ -98,30 +91,32 @@ impl Revocations {
         folder: PathBuf,
         settings: RevocationSettings,
         trusted: TrustedKeys,
-    ) -> Result<Self, AgentError> {
+        hub: Arc<Hub>,
+    ) -> Result<Arc<Self>, AgentError> {
         let revocations = Self {
             settings,
             trusted,
+            hub,
             notes: Notes::open(folder, Lasting::Always)?,
             owners: Mutex::default(),
         };
         for (_, noted) in revocations.notes.all::<Noted>()? {
             revocations.owner(&noted.owner)?;
         }
-        Ok(revocations)
+        Ok(Arc::new(revocations))
     }
 
     /// Refuses a generation that its owner revoked. The hub is asked first where it was not for a while; while it is down, the
     /// last list counts, as long as the configuration lets it.
-    pub(crate) async fn check(&self, pin: &Pin, hub: &Hub) -> Result<(), AgentError> {
+    pub(crate) async fn check(self: &Arc<Self>, pin: &Pin) -> Result<(), AgentError> {
         let owner = self.owner(pin.environment.owner())?;
         let patience = match owner.known().checked_at {
             Some(_) => PATIENCE,
             None => FIRST_PATIENCE,
         };
-        self.confirm(&owner, hub, patience).await?;
+        self.confirm(&owner, patience).await?;
         let known = owner.known().clone();
-        if let Some(reason) = known.list.reason(pin.digest) {
+        if let Some(reason) = known.reason(pin) {
             return Err(AgentError::Revoked {
                 generation: format!("{}:{}", pin.environment, pin.number),
                 owner: owner.name.clone(),
@@ -146,9 +141,8 @@ impl Revocations {
 
     /// Asks the hub about these owners, where that is due.
     pub(crate) async fn refresh(
-        &self,
+        self: &Arc<Self>,
         owners: impl IntoIterator<Item = String>,
-        hub: &Hub,
     ) -> Result<(), AgentError> {
         for name in owners {
             // Where no key is trusted, nothing could be believed.
@@ -156,7 +150,7 @@ impl Revocations {
                 continue;
             }
             let owner = self.owner(&name)?;
-            self.confirm(&owner, hub, FIRST_PATIENCE).await?;
+            self.confirm(&owner, FIRST_PATIENCE).await?;
         }
         Ok(())
     }
@@ -164,7 +158,7 @@ impl Revocations {
     /// Tells whether a generation is on the list that is known.
     pub(crate) fn is_revoked(&self, pin: &Pin) -> bool {
         let owner = self.owners().get(pin.environment.owner()).cloned();
-        owner.is_some_and(|owner| owner.known().list.reason(pin.digest).is_some())
+        owner.is_some_and(|owner| owner.known().reason(pin).is_some())
     }
 
     pub(crate) fn view(&self) -> Vec<View> {
@@ -173,8 +167,8 @@ impl Revocations {
             let known = owner.known();
             View {
                 owner: owner.name.clone(),
-                sequence: known.list.sequence,
-                revoked: known.list.revoked.len() as u64,
+                sequence: known.list.list().sequence,
+                revoked: known.list.list().revoked.len() as u64,
                 checked_at: known.checked_at.unwrap_or(0),
             }
         };
@@ -192,32 +186,23 @@ impl Revocations {
         let owner = Arc::new(Owner {
             name: name.to_owned(),
             known: Mutex::new(self.known(name, noted)),
-            asking: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
         });
         owners.insert(name.to_owned(), Arc::clone(&owner));
         Ok(owner)
     }
 
     fn known(&self, name: &str, noted: Option<Noted>) -> Known {
-        let nothing = |checked_at| Known {
-            list: Arc::new(RevocationList::before_the_first(name)),
-            record: None,
+        let known = |list, checked_at| Known {
+            list: Arc::new(list),
             checked_at,
             failure: None,
         };
         let Some(noted) = noted.filter(|noted| noted.owner == name) else {
-            return nothing(None);
+            return known(Believed::nothing(name), None);
         };
-        let Some(signed) = noted.list else {
-            return nothing(Some(noted.checked_at));
-        };
-        match self.believe(name, &signed) {
-            Ok(list) => Known {
-                list: Arc::new(list),
-                record: Some(signed.digest()),
-                checked_at: Some(noted.checked_at),
-                failure: None,
-            },
+        match Believed::read(name, noted.list.as_ref(), &self.trusted) {
+            Ok(list) => known(list, Some(noted.checked_at)),
             // The key that signed it is not trusted any more: whoever has it must not stop anything with it.
             Err(error) => {
                 let error = host::error::one_line(&error);
@@ -226,51 +211,67 @@ impl Revocations {
                     error,
                     "the revocation list on disk does not count any more"
                 );
-                nothing(None)
+                known(Believed::nothing(name), None)
             }
         }
     }
 
-    fn believe(&self, owner: &str, signed: &Signed) -> Result<RevocationList, ListError> {
-        let subject = format!("the revocation list of {owner}");
-        let list: RevocationList = signed.verify(&subject, owner, &self.trusted)?;
-        list.check(owner)?;
-        Ok(list)
-    }
-
-    /// Asks the hub, unless that was done lately or somebody does just now and is done in time.
+    /// Waits until the hub was asked, unless that was done lately. A hub that is silent is waited for once, not by each
+    /// pod in turn.
     async fn confirm(
-        &self,
-        owner: &Owner,
-        hub: &Hub,
+        self: &Arc<Self>,
+        owner: &Arc<Owner>,
         patience: Duration,
     ) -> Result<(), AgentError> {
-        let is_fresh =
-            |known: &Known| age(known.checked_at).is_some_and(|age| age < self.settings.every);
-        if is_fresh(&owner.known()) {
+        let is_fresh = age(owner.known().checked_at).is_some_and(|age| age < self.settings.every);
+        if is_fresh {
             return Ok(());
         }
-        let asked = tokio::time::timeout(patience, async {
-            let mut attempt = owner.asking.lock().await;
-            let lately = attempt
-                .0
-                .is_some_and(|at| at.elapsed() < self.settings.every);
-            if lately || is_fresh(&owner.known()) {
-                return Ok(());
+        let Question { begun, mut ended } = self.question(owner);
+        let rest = patience.saturating_sub(begun.elapsed());
+        match tokio::time::timeout(rest, ended.wait_for(Option::is_some)).await {
+            Ok(Ok(outcome)) => Ok(outcome.clone().expect("waited for until it is there")?),
+            // The task was dropped without an answer: the agent is stopping.
+            Ok(Err(_)) => Err(AgentError::Stopping),
+            Err(_elapsed) => {
+                owner.known().failure = Some(Arc::new(Unconfirmed::Silent));
+                Ok(())
             }
-            // Noted before it ends: a hub that is silent is waited for once, not by each pod in turn.
-            attempt.0 = Some(Instant::now());
-            let answer = hub.revocations(&owner.name).await.map_err(Box::new);
-            self.accept(owner, answer?)
+        }
+    }
+
+    /// Returns the question that is under way or was asked lately, and else a new one.
+    fn question(self: &Arc<Self>, owner: &Arc<Owner>) -> Question {
+        let mut asked = owner.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = |question: &&Question| {
+            question.goes_on() || question.begun.elapsed() < self.settings.every
+        };
+        if let Some(question) = asked.as_ref().filter(counts) {
+            return question.clone();
+        }
+        let (end, ended) = watch::channel(None);
+        let (this, of) = (Arc::clone(self), Arc::clone(owner));
+        tokio::spawn(async move {
+            let outcome = this.ask(&of).await;
+            // Nobody may be waiting any more.
+            end.send_replace(Some(outcome.map_err(Arc::new)));
         });
-        let failure = match asked.await {
-            Ok(Ok(())) => return Ok(()),
-            // The node's own trouble is not the hub's: what cannot be kept must not be forgotten either.
-            Ok(Err(ListError::Agent(error))) if matches!(*error, AgentError::State { .. }) => {
-                return Err(*error);
-            }
-            Ok(Err(failure)) => failure,
-            Err(_elapsed) => ListError::Silent,
+        let begun = Instant::now();
+        asked.insert(Question { begun, ended }).clone()
+    }
+
+    /// Asks the hub for a list, and notes what comes of it.
+    async fn ask(&self, owner: &Owner) -> Result<(), AgentError> {
+        let question = self.hub.revocations(&owner.name);
+        let failure = match tokio::time::timeout(FIRST_PATIENCE, question).await {
+            Ok(Ok(answer)) => match self.accept(owner, answer) {
+                Ok(()) => return Ok(()),
+                // The node's own trouble is not the hub's: what cannot be kept must not be forgotten either.
+                Err(Unconfirmed::Agent(error)) => return Err(*error),
+                Err(failure) => failure,
+            },
+            Ok(Err(error)) => Unconfirmed::Agent(Box::new(error)),
+            Err(_elapsed) => Unconfirmed::Silent,
         };
         let error = host::error::one_line(&failure);
         tracing::warn!(
@@ -283,22 +284,10 @@ impl Revocations {
     }
 
     /// Takes over what the hub answers, unless it is older than what was seen.
-    fn accept(&self, owner: &Owner, answer: Option<Signed>) -> Result<(), ListError> {
+    fn accept(&self, owner: &Owner, answer: Option<Signed>) -> Result<(), Unconfirmed> {
+        let list = Believed::read(&owner.name, answer.as_ref(), &self.trusted)?;
         let mut known = owner.known();
-        let seen = known.list.sequence;
-        let list = match &answer {
-            None if seen > 0 => return Err(ListError::Hidden { seen }),
-            None => RevocationList::before_the_first(&owner.name),
-            Some(signed) => self.believe(&owner.name, signed)?,
-        };
-        let record = answer.as_ref().map(Signed::digest);
-        if list.sequence < seen {
-            let found = list.sequence;
-            return Err(ListError::Replayed { found, seen });
-        }
-        if list.sequence == seen && known.record.is_some_and(|seen| record != Some(seen)) {
-            return Err(ListError::Twofold { sequence: seen });
-        }
+        known.list.check_next(&list)?;
         let checked_at = now();
         let noted = Noted {
             owner: owner.name.clone(),
@@ -308,17 +297,16 @@ impl Revocations {
         self.notes
             .write(&note_of(&owner.name), &noted)
             .map_err(Box::new)?;
-        if list.sequence > seen {
+        if list != *known.list {
             tracing::info!(
                 owner = owner.name,
-                sequence = list.sequence,
-                revoked = list.revoked.len(),
+                sequence = list.list().sequence,
+                revoked = list.list().revoked.len(),
                 "the revocation list changed"
             );
         }
         *known = Known {
             list: Arc::new(list),
-            record,
             checked_at: Some(checked_at),
             failure: None,
         };
@@ -333,6 +321,18 @@ impl Revocations {
 impl Owner {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Question {
+    fn goes_on(&self) -> bool {
+        self.ended.borrow().is_none() && self.ended.has_changed().is_ok()
+    }
+}
+
+impl Known {
+    fn reason(&self, pin: &Pin) -> Option<&str> {
+        self.list.list().reason(pin.digest)
     }
 }
 
@@ -352,3 +352,7 @@ pub(crate) fn age(checked_at: Option<i64>) -> Option<Duration> {
     let seconds = now().checked_sub(checked_at?)?;
     Some(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
+
+#[cfg(test)]
+#[path = "revocations/tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use ttrpc::r#async::TtrpcContext;
 
 use crate::agent::Agent;
 use crate::error::AgentError;
+use crate::fetches::Fetch;
 use crate::revocations::View;
 
 /// The service.
@@ -171,21 +172,13 @@ impl Agent {
                 .into_iter()
                 .map(move |hold| of(hold.pin.to_string()))
         });
-        let fetches = self.fetches.running().into_iter().map(|fetch| {
-            let progress = fetch.progress.view();
-            wire::Fetch {
-                pin: fetch.generation.clone(),
-                bytes_done: progress.bytes_done,
-                bytes_total: progress.bytes_total,
-                ..Default::default()
-            }
-        });
+        let fetches = self.fetches.running();
         let (store_paths, store_bytes) = self.store.totals();
         Ok(wire::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             closures,
             leases: leases.collect(),
-            fetches: fetches.collect(),
+            fetches: fetches.iter().map(|fetch| to_wire(fetch)).collect(),
             store_paths,
             store_bytes,
             peak_memory_kib: peak_memory_kib(),
@@ -197,10 +190,53 @@ impl Agent {
     }
 }
 
+/// Tells of a fetch by the whole pin: the neighbour finds it by what it asked for.
+fn to_wire(fetch: &Fetch) -> wire::Fetch {
+    let progress = fetch.progress.view();
+    wire::Fetch {
+        pin: fetch.pin.to_string(),
+        bytes_done: progress.bytes_done,
+        bytes_total: progress.bytes_total,
+        ..Default::default()
+    }
+}
+
 /// Returns the most memory that this process ever had, as the kernel counts it; 0 where it does not.
 fn peak_memory_kib() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok())
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use env_spec::{Digest, Pin};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::fetches::{Fetches, Wanted};
+
+    #[tokio::test]
+    async fn a_fetch_is_told_by_the_pin_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store::Store::open(folder.path()).unwrap();
+        let fetches = Fetches::new(store, TaskTracker::new(), CancellationToken::new());
+        let pin: Pin = format!("acme/api:12@{}", Digest::of(b"")).parse().unwrap();
+        let wanted = Wanted {
+            pin: pin.clone(),
+            generation: "acme/api:12".to_owned(),
+            closure: Vec::new(),
+            sources: Vec::new(),
+        };
+        let mut waiting = Box::pin(fetches.fetch(wanted, Duration::from_secs(60), || {}));
+        // Its task begins only when this one waits.
+        assert!(futures::poll!(&mut waiting).is_pending());
+        let running = fetches.running();
+        assert_eq!(to_wire(&running[0]).pin, pin.to_string());
+        waiting.await.unwrap();
+    }
 }

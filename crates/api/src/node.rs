@@ -14,6 +14,12 @@ use workload::policy::{DefaultPolicy, Policy, Rule};
 pub const DEFAULT_FILE: &str = "/etc/nival/agent.toml";
 /// Configurations are written by hand; larger ones are a mistake.
 pub const LARGEST_FILE: u64 = 4 << 20;
+/// Files of tokens are read up to this size, and no token is longer.
+pub const LARGEST_TOKEN: u64 = 16 << 10;
+/// What a token is, for messages.
+pub const TOKEN_RULE: &str = "expected one line of ASCII text without spaces, at most 16 KiB";
+/// The key of a Secret whose value is the token.
+pub const TOKEN_KEY: &str = "token";
 
 /// The file as written: everything may be left out.
 #[derive(Debug, Default, Deserialize)]
@@ -134,6 +140,24 @@ pub enum CredentialSource {
     },
 }
 
+/// Returns the token that these bytes are, without the white space around it; `None` where they are none.
+#[must_use]
+pub fn token(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    let is_token = (1..=LARGEST_TOKEN).contains(&(text.len() as u64))
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_token.then_some(text)
+}
+
+/// Tells whether a hub that a reference names is the configured one.
+#[must_use]
+pub fn is_own_hub(configured: &str, hub: &str) -> bool {
+    let own = configured.split_once("://");
+    let own = own.map_or(configured, |(_scheme, rest)| rest);
+    // References are written small.
+    own.trim_end_matches('/').eq_ignore_ascii_case(hub)
+}
+
 impl ConfigFile {
     /// Returns where the tokens are, by the credential's name.
     ///
@@ -224,4 +248,45 @@ fn patterns(texts: &[String], what: &str) -> Result<Vec<Pattern>, String> {
         return Err(format!("an [[allow]] rule has no {what}"));
     }
     Ok(texts.iter().map(|text| Pattern::new(text)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configured_hub_is_meant_whatever_its_scheme() {
+        for configured in [
+            "https://hub.example.com",
+            "http://hub.example.com/",
+            "hub.example.com",
+            "https://Hub.example.com",
+        ] {
+            assert!(is_own_hub(configured, "hub.example.com"), "{configured}");
+        }
+        for configured in ["https://hub.example.com:8443", "https://evil.example.com"] {
+            assert!(!is_own_hub(configured, "hub.example.com"), "{configured}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_one_line_of_text_without_spaces() {
+        assert_eq!(token(b" nvl_abc.D-1\n"), Some("nvl_abc.D-1"));
+        let longest = [b'a'; LARGEST_TOKEN as usize];
+        assert!(token(&longest).is_some());
+        let too_long = [b'a'; LARGEST_TOKEN as usize + 1];
+        let no_text: &[u8] = b"\xff";
+        for bytes in [
+            b"",
+            b" \n".as_slice(),
+            b"two words",
+            b"two\nlines",
+            b"a\0b",
+            "ü".as_bytes(),
+            no_text,
+            &too_long,
+        ] {
+            assert_eq!(token(bytes), None, "{bytes:?}");
+        }
+    }
 }

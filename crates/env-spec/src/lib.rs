@@ -1,6 +1,7 @@
 //! What an environment is: manifest, lock, composed tree, activation plan, generation.
 
 pub mod activation;
+pub mod believe;
 pub mod compose;
 pub mod diagnostic;
 mod digest;

@@ -148,6 +148,17 @@ fn is_valid_hub(text: &str) -> bool {
         && host.split('.').all(is_valid_part)
 }
 
+impl Reference {
+    /// Tells whether a generation is one that this reference means. Which hubs are meant is not looked at: pins are made at the
+    /// configured one and do not name it.
+    #[must_use]
+    pub fn means(&self, pin: &Pin) -> bool {
+        pin.environment == self.environment
+            && self.number.is_none_or(|number| number == pin.number)
+            && self.digest.is_none_or(|digest| digest == pin.digest)
+    }
+}
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 
@@ -393,6 +404,31 @@ mod tests {
                 .parse::<Pin>()
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn a_reference_means_what_it_leaves_open_and_nothing_else() {
+        let digest = Digest::of(b"x");
+        let pin: Pin = format!("acme/api:12@{digest}").parse().unwrap();
+        let means = |text: &str| text.parse::<Reference>().unwrap().means(&pin);
+        for text in [
+            "acme/api".to_owned(),
+            "acme/api:12".to_owned(),
+            format!("acme/api@{digest}"),
+            "hub.example.com/acme/api".to_owned(),
+            pin.to_string(),
+        ] {
+            assert!(means(&text), "{text}");
+        }
+        let other = Digest::of(b"y");
+        for text in [
+            "acme/web".to_owned(),
+            "acme/api:11".to_owned(),
+            format!("acme/api@{other}"),
+            format!("acme/web@{digest}"),
+        ] {
+            assert!(!means(&text), "{text}");
+        }
     }
 
     #[test]

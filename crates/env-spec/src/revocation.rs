@@ -1,9 +1,9 @@
-//! What a list of revoked generations may hold.
+//! What a list of revoked generations may hold, and which list is believed after which.
 
 use std::collections::BTreeMap;
 
-use crate::Digest;
 use crate::generation::RevocationList;
+use crate::{Digest, Signed, SignedError, TrustedKeys};
 
 /// The most generations that a list may name.
 pub const MOST_REVOKED: usize = 2_000;
@@ -49,6 +49,103 @@ pub enum RevocationError {
         /// Whose list it is.
         owner: String,
     },
+}
+
+/// What is believed of an owner's list: a trusted key signed it, or there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Believed {
+    list: RevocationList,
+    /// The signed record's digest; none where there is no list.
+    record: Option<Digest>,
+}
+
+/// Why a list is not believed; what was believed before stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// No trusted key signed it.
+    #[error("the revocation list is not believed")]
+    Signed(#[from] SignedError),
+    /// It cannot be right, whoever signed it.
+    #[error(transparent)]
+    Invalid(#[from] RevocationError),
+    /// An older one than was seen.
+    #[error(
+        "the revocation list is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
+    )]
+    Replayed {
+        /// Its sequence.
+        found: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+    /// Another one than was seen under the same sequence.
+    #[error("two revocation lists have sequence {sequence}; revoke once more")]
+    Twofold {
+        /// The sequence.
+        sequence: u64,
+    },
+    /// None, where one was seen.
+    #[error("the hub hides the revocation list: one with sequence {seen} was seen before")]
+    Hidden {
+        /// The highest sequence that was seen.
+        seen: u64,
+    },
+}
+
+impl Believed {
+    /// Returns what is believed where nothing was ever heard.
+    #[must_use]
+    pub fn nothing(owner: &str) -> Self {
+        Self {
+            list: RevocationList::before_the_first(owner),
+            record: None,
+        }
+    }
+
+    /// Believes a hub's answer by itself: the list that a trusted key signed, or that there is none.
+    ///
+    /// # Errors
+    /// Fails when nobody trusted signed it, and when it cannot be right.
+    pub fn read(
+        owner: &str,
+        answer: Option<&Signed>,
+        trusted: &TrustedKeys,
+    ) -> Result<Self, ListError> {
+        let Some(signed) = answer else {
+            return Ok(Self::nothing(owner));
+        };
+        let subject = format!("the revocation list of {owner}");
+        let list: RevocationList = signed.verify(&subject, owner, trusted)?;
+        list.check(owner)?;
+        Ok(Self {
+            list,
+            record: Some(signed.digest()),
+        })
+    }
+
+    /// Refuses a next list that takes back what was believed until now.
+    ///
+    /// # Errors
+    /// Fails for an older list, another one of the same sequence, and none in the place of one.
+    pub fn check_next(&self, next: &Self) -> Result<(), ListError> {
+        let (found, seen) = (next.list.sequence, self.list.sequence);
+        if next.record.is_none() && seen > 0 {
+            return Err(ListError::Hidden { seen });
+        }
+        if found < seen {
+            return Err(ListError::Replayed { found, seen });
+        }
+        if found == seen && self.record.is_some() && next.record != self.record {
+            return Err(ListError::Twofold { sequence: seen });
+        }
+        Ok(())
+    }
+
+    /// Returns the list.
+    #[must_use]
+    pub fn list(&self) -> &RevocationList {
+        &self.list
+    }
 }
 
 impl RevocationList {
@@ -106,6 +203,8 @@ fn is_shown(reason: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nix_data::SecretKey;
+
     use super::*;
 
     fn list(reason: &str) -> RevocationList {
@@ -156,5 +255,62 @@ mod tests {
         let list = list("leaks");
         assert_eq!(list.reason(Digest::of(b"one")), Some("leaks"));
         assert_eq!(list.reason(Digest::of(b"two")), None);
+    }
+
+    #[test]
+    fn a_list_is_believed_only_of_its_owner_and_by_a_trusted_key() {
+        let key = SecretKey::generate_from_seed("acme-1", [1; 32]).unwrap();
+        let strange = SecretKey::generate_from_seed("acme-2", [2; 32]).unwrap();
+        let mut trusted = TrustedKeys::default();
+        trusted.add("acme", key.public_key());
+        trusted.add("evil", key.public_key());
+        let read = |owner: &str, list: &RevocationList, key| {
+            let signed = Signed::new(list, key).unwrap();
+            Believed::read(owner, Some(&signed), &trusted)
+        };
+        let believed = read("acme", &list("leaks"), &key).unwrap();
+        assert_eq!(believed.list(), &list("leaks"));
+        for (error, part) in [
+            (read("acme", &list("leaks"), &strange), "is not believed"),
+            (read("evil", &list("leaks"), &key), "not of evil"),
+            (read("acme", &list(""), &key), "the reason"),
+        ] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let none = Believed::read("acme", None, &trusted).unwrap();
+        assert_eq!(none, Believed::nothing("acme"));
+    }
+
+    #[test]
+    fn no_list_takes_back_what_a_later_one_said() {
+        let believed = |sequence, record: &[u8]| Believed {
+            list: RevocationList {
+                sequence,
+                ..list("leaks")
+            },
+            record: Some(Digest::of(record)),
+        };
+        let nothing = Believed::nothing("acme");
+        let five = believed(5, b"five");
+        for (before, next) in [
+            (&nothing, &nothing),
+            (&nothing, &five),
+            (&nothing, &believed(0, b"zero")),
+            (&five, &five),
+            (&five, &believed(6, b"six")),
+        ] {
+            before.check_next(next).unwrap();
+        }
+        let refused = |next: &Believed| five.check_next(next).unwrap_err();
+        assert!(matches!(
+            refused(&believed(4, b"four")),
+            ListError::Replayed { found: 4, seen: 5 }
+        ));
+        assert!(matches!(
+            refused(&believed(5, b"other")),
+            ListError::Twofold { sequence: 5 }
+        ));
+        assert!(matches!(refused(&nothing), ListError::Hidden { seen: 5 }));
     }
 }

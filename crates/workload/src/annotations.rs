@@ -346,10 +346,7 @@ pub(crate) fn check_agreement(
     pin: &Pin,
     reference: &Reference,
 ) -> Result<(), AnnotationError> {
-    let agrees = pin.environment == reference.environment
-        && reference.number.is_none_or(|number| number == pin.number)
-        && reference.digest.is_none_or(|digest| digest == pin.digest);
-    if agrees {
+    if reference.means(pin) {
         return Ok(());
     }
     Err(AnnotationError::OtherPin {

@@ -67,7 +67,7 @@ async fn truncated_downloads_and_errors_of_the_server_are_asked_for_again() {
 async fn past_the_wait_the_state_is_told_and_the_fetch_goes_on() {
     testkit::require!(root);
     let scene = Scene::start().await;
-    scene.hub.push("demo/app", &packages());
+    let pin = scene.hub.push("demo/app", &packages());
     scene.hub.contents().slow = Some(Duration::from_millis(30));
     let mut request = scene.request("web", "demo/app");
     request.wait_milliseconds = 200;
@@ -80,6 +80,7 @@ async fn past_the_wait_the_state_is_told_and_the_fetch_goes_on() {
         "{message}"
     );
     let status = scene.status().await;
+    assert_eq!(status.fetches[0].pin, pin, "as the neighbour asks for it");
     assert_eq!(
         (
             status.fetches.len(),

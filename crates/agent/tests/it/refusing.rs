@@ -298,6 +298,25 @@ async fn a_replayed_live_pointer_is_refused_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_of_the_configured_hub_whether_its_reference_names_it_or_not() {
+    testkit::require!(root);
+    let scene = Scene::start().await;
+    let pin = scene.hub.push("demo/app", &[package()]);
+    let mut named = scene.request("web", &format!("{}/demo/app", scene.hub.address));
+    named.pin = pin.clone();
+    named.pinned_from = named.reference.clone();
+    scene.prepare(&named).await.unwrap();
+    let mut foreign = scene.request("web", "demo/app");
+    foreign.pin = format!("hub.example.com/{pin}");
+    let (code, message) = scene.prepare(&foreign).await.unwrap_err();
+    assert_eq!(code, Code::INVALID_ARGUMENT, "{message}");
+    assert!(
+        message.contains("is at the hub hub.example.com"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stale_pins_and_hostile_requests_are_refused() {
     testkit::require!(root);
     let scene = Scene::start().await;

@@ -88,12 +88,21 @@ impl ClientError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } | Self::NotAHub { status, .. } => {
-                *status >= 500 || *status == 429
-            }
+            // Whoever answered in the hub's place, such as a proxy while the hub is away, speaks for it in nothing.
+            Self::Unreachable { .. } | Self::NotAHub { .. } => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 429,
             Self::BadAddress { .. } => false,
         }
+    }
+
+    /// Tells whether the hub itself said that there is no such thing, or none that the asker may see.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        use ErrorCode::{Forbidden, NotFound, TokenExpired, Unauthenticated};
+        matches!(
+            self.code(),
+            Some(NotFound | Forbidden | Unauthenticated | TokenExpired)
+        )
     }
 }
 
@@ -385,5 +394,41 @@ fn not_a_hub(url: &Url, status: StatusCode, reason: String) -> ClientError {
         url: url.clone(),
         status: status.as_u16(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_hub_itself_says_that_something_is_hidden() {
+        let base: Url = "http://127.0.0.1:1".parse().unwrap();
+        for status in [200, 403, 404, 503] {
+            let reason = "<html>".to_owned();
+            let url = base.clone();
+            let page = ClientError::NotAHub {
+                url,
+                status,
+                reason,
+            };
+            assert!(page.is_transient() && !page.is_hidden(), "{status}");
+        }
+        for (status, code, hidden, transient) in [
+            (404, ErrorCode::NotFound, true, false),
+            (403, ErrorCode::Forbidden, true, false),
+            (401, ErrorCode::TokenExpired, true, false),
+            (400, ErrorCode::BadRequest, false, false),
+            (429, ErrorCode::Busy, false, true),
+        ] {
+            let refused = ClientError::Refused {
+                base: base.clone(),
+                status,
+                code,
+                message: String::new(),
+            };
+            let answers = (refused.is_hidden(), refused.is_transient());
+            assert_eq!(answers, (hidden, transient), "{code:?}");
+        }
     }
 }

@@ -4,32 +4,33 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use api::node::{ConfigFile, CredentialSource, LARGEST_FILE};
+use api::node::{ConfigFile, CredentialSource, LARGEST_FILE, TOKEN_KEY, TOKEN_RULE};
 use futures::StreamExt as _;
 use host::error::one_line;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::watch_object;
+use kube::runtime::watcher::{self, watch_object};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::agent::{Agent, AgentError};
+use crate::resolve::token_of;
 
-/// The key of a Secret that holds the token.
-const KEY: &str = "token";
-/// Tokens are short; what is larger is none.
-const LARGEST_TOKEN: usize = 64 << 10;
+/// How often in a row the API server refuses before that is its word: one that has just begun may not know the roles yet.
+const REFUSALS: u32 = 5;
 
 /// Which Secret a credential's token is in: namespace and name, by the credential's name.
 type Places = BTreeMap<String, (String, String)>;
 type Tokens = BTreeMap<String, String>;
+/// What was heard of each credential's Secret: its token, or that there is none. Of what is not here nothing was heard yet.
+type Heard = BTreeMap<String, Option<String>>;
 
 /// What is known of the tokens.
 pub(super) struct Credentials {
     client: Client,
     places: Places,
-    tokens: Arc<watch::Sender<Tokens>>,
+    heard: Arc<watch::Sender<Heard>>,
     watches: JoinSet<()>,
     /// The agent that has them, and which they were.
     handed: Option<(String, Tokens)>,
@@ -40,7 +41,7 @@ impl Credentials {
         Self {
             client,
             places: Places::new(),
-            tokens: Arc::new(watch::Sender::new(Tokens::new())),
+            heard: Arc::new(watch::Sender::new(Heard::new())),
             watches: JoinSet::new(),
             handed: None,
         }
@@ -60,19 +61,29 @@ impl Credentials {
         }
         self.watches.abort_all();
         self.watches = JoinSet::new();
-        self.tokens
-            .send_modify(|tokens| tokens.retain(|name, _| places.contains_key(name)));
+        // What was heard of another Secret says nothing of this one.
+        self.heard
+            .send_modify(|heard| heard.retain(|name, _| places.get(name) == self.places.get(name)));
         for (credential, (namespace, name)) in &places {
             let api = Api::namespaced(self.client.clone(), namespace);
-            let watched = watch(
-                api,
-                name.clone(),
-                credential.clone(),
-                Arc::clone(&self.tokens),
-            );
+            let place = (namespace.clone(), name.clone());
+            let watched = watch(api, place, credential.clone(), Arc::clone(&self.heard));
             self.watches.spawn(watched);
         }
         self.places = places;
+    }
+
+    /// Returns the tokens, once something was heard of each: the agent forgets what it is not handed, and keeps what it
+    /// has while the API server is away.
+    fn tokens(&self) -> Option<Tokens> {
+        let heard = self.heard.borrow();
+        let mut tokens = Tokens::new();
+        for name in self.places.keys() {
+            if let Some(token) = heard.get(name)? {
+                tokens.insert(name.clone(), token.clone());
+            }
+        }
+        Some(tokens)
     }
 
     /// Hands the tokens to an agent that does not have them as they are now.
@@ -80,7 +91,9 @@ impl Credentials {
         if self.places.is_empty() && self.handed.is_none() {
             return;
         }
-        let tokens = self.tokens.borrow().clone();
+        let Some(tokens) = self.tokens() else {
+            return;
+        };
         let handed = self.handed.as_ref();
         if handed.is_some_and(|(agent, had)| agent == instance && *had == tokens) {
             return;
@@ -118,34 +131,55 @@ fn places(file: &Path) -> Result<Places, String> {
 /// Keeps one token up to date. While the API server is away, the last one counts.
 async fn watch(
     api: Api<Secret>,
-    name: String,
+    (namespace, name): (String, String),
     credential: String,
-    tokens: Arc<watch::Sender<Tokens>>,
+    heard: Arc<watch::Sender<Heard>>,
 ) {
+    let place = format!("{namespace}/{name}");
+    let mut refusals: u32 = 0;
     let mut secrets = std::pin::pin!(watch_object(api, &name).default_backoff());
     while let Some(seen) = secrets.next().await {
         let token = match seen {
-            Ok(secret) => secret.and_then(|secret| token(&secret, &credential)),
+            Ok(secret) => secret.and_then(|secret| token(&secret, &credential, &place)),
             Err(error) => {
                 tracing::warn!(credential, error = %one_line(&error), "cannot watch its Secret");
+                refusals = if is_refused(&error) {
+                    refusals.saturating_add(1)
+                } else {
+                    0
+                };
+                if refusals >= REFUSALS {
+                    heard.send_modify(|heard| {
+                        heard.entry(credential.clone()).or_default();
+                    });
+                }
                 continue;
             }
         };
-        tokens.send_if_modified(|tokens| match token {
-            Some(token) => tokens.insert(credential.clone(), token.clone()) != Some(token),
-            None => tokens.remove(&credential).is_some(),
+        refusals = 0;
+        heard.send_if_modified(|heard| {
+            heard.insert(credential.clone(), token.clone()) != Some(token)
         });
     }
 }
 
-fn token(secret: &Secret, credential: &str) -> Option<String> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(KEY));
-    let text = bytes.and_then(|bytes| std::str::from_utf8(&bytes.0).ok());
-    let token = text
-        .map(str::trim)
-        .filter(|token| !token.is_empty() && token.len() <= LARGEST_TOKEN);
+/// Tells whether the API server said that this Secret is not for the neighbour: the others' tokens must not wait for that.
+fn is_refused(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    let (InitialListFailed(cause) | WatchStartFailed(cause)) = error else {
+        return false;
+    };
+    matches!(cause, kube::Error::Api(status) if status.is_forbidden())
+}
+
+/// Returns the token of a Secret, as agents take it: they refuse all of what they are handed for one that is none.
+fn token(secret: &Secret, credential: &str, place: &str) -> Option<String> {
+    let token = token_of(secret);
     if token.is_none() {
-        tracing::warn!(credential, "its Secret has no text under the key {KEY}");
+        tracing::warn!(
+            credential,
+            "the Secret {place} has no token under the key {TOKEN_KEY}: {TOKEN_RULE}; what needs it waits"
+        );
     }
     token.map(str::to_owned)
 }
@@ -177,13 +211,21 @@ mod tests {
     #[test]
     fn a_token_is_the_text_of_its_key() {
         let secret = |bytes: &[u8]| Secret {
-            data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
+            data: Some([(TOKEN_KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
             ..Secret::default()
         };
-        assert_eq!(token(&secret(b"abc\n"), "a"), Some("abc".to_owned()));
-        assert_eq!(token(&secret(b"\xff"), "a"), None);
-        assert_eq!(token(&secret(&[b'a'; LARGEST_TOKEN + 1]), "a"), None);
-        assert_eq!(token(&Secret::default(), "a"), None);
+        let token = |secret: &Secret| token(secret, "a", "team/hub");
+        assert_eq!(token(&secret(b"abc\n")), Some("abc".to_owned()));
+        // What the agent would refuse is left out, or it would take none of the others either.
+        for wrong in [
+            b"\xff".as_slice(),
+            b"two words",
+            "ü".as_bytes(),
+            &[b'a'; 17 << 10],
+        ] {
+            assert_eq!(token(&secret(wrong)), None);
+        }
+        assert_eq!(token(&Secret::default()), None);
     }
 
     /// Keeps what it was handed; or knows nothing of tokens, as agents once did.
@@ -228,8 +270,8 @@ mod tests {
 
     impl Credentials {
         fn set(&self, token: &str) {
-            let tokens = Tokens::from([("a".to_owned(), token.to_owned())]);
-            self.tokens.send_replace(tokens);
+            let heard = Heard::from([("a".to_owned(), Some(token.to_owned()))]);
+            self.heard.send_replace(heard);
         }
     }
 
@@ -249,7 +291,7 @@ mod tests {
         assert_eq!(*handed.lock().unwrap(), [1, 1, 1]);
         // Where the configuration names none any more, the agent forgets them.
         credentials.places.clear();
-        credentials.tokens.send_replace(Tokens::new());
+        credentials.heard.send_replace(Heard::new());
         credentials.hand_over(&agent, "two").await;
         credentials.hand_over(&agent, "two").await;
         assert_eq!(*handed.lock().unwrap(), [1, 1, 1, 0]);
@@ -265,5 +307,48 @@ mod tests {
         // One that is away is asked again.
         credentials.hand_over(&agent, "new").await;
         assert_eq!(credentials.handed.unwrap().0, "old");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_over_before_something_was_heard_of_every_secret() {
+        let handed = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Recorder(Some(Arc::clone(&handed)));
+        let (folder, mut server, agent, mut credentials) = scene(recorder).await;
+        // A neighbour that has just been started, while the API server is away: the agent has its tokens already.
+        let file = folder.path().join("agent.toml");
+        let text = |a: &str| {
+            format!("[credentials.a]\nsecret = \"{a}\"\n[credentials.b]\nsecret = \"team/other\"\n")
+        };
+        fs::write(&file, text("team/hub")).unwrap();
+        credentials.heard.send_replace(Heard::new());
+        credentials.configure(&file);
+        credentials.hand_over(&agent, "one").await;
+        credentials.set("first");
+        credentials.hand_over(&agent, "one").await;
+        assert!(handed.lock().unwrap().is_empty());
+        credentials.heard.send_modify(|heard| {
+            heard.insert("b".to_owned(), None);
+        });
+        credentials.hand_over(&agent, "one").await;
+        assert_eq!(*handed.lock().unwrap(), [1], "there is none in the other");
+        // Of another Secret under the same name nothing was heard.
+        fs::write(&file, text("team/third")).unwrap();
+        credentials.configure(&file);
+        credentials.hand_over(&agent, "two").await;
+        assert_eq!(*handed.lock().unwrap(), [1]);
+        server.shutdown().await.unwrap();
+    }
+
+    #[test]
+    fn only_a_refusal_counts_as_a_word_of_the_api_server() {
+        let failed = |code, reason| {
+            let status = kube::core::Status::failure("no", reason).with_code(code);
+            watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+        };
+        assert!(is_refused(&failed(403, "Forbidden")));
+        assert!(
+            !is_refused(&failed(503, "ServiceUnavailable"))
+                && !is_refused(&watcher::Error::NoResourceVersion)
+        );
     }
 }

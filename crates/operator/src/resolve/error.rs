@@ -1,9 +1,12 @@
 //! Why a reference does not lead to a generation that may run: one line each, as `kubectl apply` shows it.
 
+use std::path::PathBuf;
+
 use api::hub::ClientError;
-use env_spec::generation::GenerationError;
-use env_spec::revocation::RevocationError;
-use env_spec::{Digest, EnvironmentName, Reference, SignedError};
+use api::node::{TOKEN_KEY, TOKEN_RULE};
+use env_spec::believe::{PointerError, RecordError};
+use env_spec::revocation::ListError;
+use env_spec::{EnvironmentName, Reference, SignedError};
 
 /// Why a reference was not resolved.
 #[derive(Debug, thiserror::Error)]
@@ -40,44 +43,23 @@ pub(crate) enum ResolveError {
     )]
     Revoked { generation: String, reason: String },
     #[error(
-        "the list of generations that {owner} has revoked was last confirmed {age} seconds ago, and the policy allows {allowed}: look at the hub and the way to it"
+        "the list of generations that {owner} has revoked was {confirmed}, and the policy allows {allowed} seconds: look at the hub and the way to it"
     )]
     OldRevocations {
         owner: String,
-        age: u64,
+        confirmed: String,
         allowed: u64,
+        #[source]
+        source: Box<Unconfirmed>,
     },
     #[error(
         "{0}: sign it with a trusted key, or trust its key in [trust] of the cluster's agent.toml"
     )]
     Signed(SignedError),
-    #[error("the hub sent record {found} for {wanted}: it was altered or is another one")]
-    OtherRecord {
-        wanted: Box<Reference>,
-        found: Digest,
-    },
     #[error(transparent)]
-    Generation(#[from] GenerationError),
+    Record(RecordError),
     #[error(transparent)]
-    Revocations(#[from] RevocationError),
-    #[error(
-        "{what} is a replay: it has sequence {found}, and {seen} was seen before; whoever serves it holds back newer ones"
-    )]
-    Replayed { what: String, found: u64, seen: u64 },
-    #[error(
-        "two live pointers of {environment} have sequence {sequence}: this one is at {found}, one seen before at {seen}; push or roll back once more"
-    )]
-    Twofold {
-        environment: EnvironmentName,
-        sequence: u64,
-        found: Digest,
-        seen: Digest,
-    },
-    #[error("the live pointer is of {found}, not of {wanted}")]
-    ForeignPointer {
-        found: EnvironmentName,
-        wanted: EnvironmentName,
-    },
+    Pointer(PointerError),
     #[error("cannot ask the hub for {what}")]
     Hub {
         what: String,
@@ -96,6 +78,15 @@ pub(crate) enum ResolveError {
     },
 }
 
+/// Why an owner's list of revoked generations was not confirmed; what was known before counts.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unconfirmed {
+    #[error(transparent)]
+    Hub(Box<ResolveError>),
+    #[error(transparent)]
+    List(#[from] ListError),
+}
+
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
@@ -103,7 +94,9 @@ pub(crate) enum TokenError {
     Absent,
     #[error(transparent)]
     File(#[from] std::io::Error),
-    #[error("the Secret {namespace}/{name} has no key `token` with one line of text")]
+    #[error("{} holds no token: {TOKEN_RULE}", path.display())]
+    NoToken { path: PathBuf },
+    #[error("the Secret {namespace}/{name} has no token under the key {TOKEN_KEY}: {TOKEN_RULE}")]
     NoKey { namespace: String, name: String },
     #[error("the Secret {namespace}/{name} cannot be read")]
     Secret {
@@ -125,7 +118,10 @@ impl ResolveError {
                     kube::Error::Api(status) => status.code >= 500 || status.code == 429,
                     _ => true,
                 },
-                TokenError::Absent | TokenError::File(_) | TokenError::NoKey { .. } => false,
+                TokenError::Absent
+                | TokenError::File(_)
+                | TokenError::NoToken { .. }
+                | TokenError::NoKey { .. } => false,
             },
             Self::OtherHub { .. }
             | Self::NotVisible { .. }
@@ -133,12 +129,8 @@ impl ResolveError {
             | Self::MissingSystem { .. }
             | Self::Revoked { .. }
             | Self::Signed(_)
-            | Self::OtherRecord { .. }
-            | Self::Generation(_)
-            | Self::Revocations(_)
-            | Self::Replayed { .. }
-            | Self::Twofold { .. }
-            | Self::ForeignPointer { .. } => false,
+            | Self::Record(_)
+            | Self::Pointer(_) => false,
         }
     }
 
@@ -150,21 +142,35 @@ impl ResolveError {
             Self::Unknown { .. } => "Unknown",
             Self::MissingSystem { .. } => "MissingSystem",
             Self::Revoked { .. } => "Revoked",
-            Self::Signed(_) => "Untrusted",
-            Self::OtherRecord { .. }
-            | Self::Generation(_)
-            | Self::Revocations(_)
-            | Self::ForeignPointer { .. } => "Invalid",
-            Self::Replayed { .. } | Self::Twofold { .. } => "Replayed",
+            Self::Signed(_)
+            | Self::Record(RecordError::Signed(_))
+            | Self::Pointer(PointerError::Signed(_)) => "Untrusted",
+            Self::Record(RecordError::Other { .. } | RecordError::Generation(_))
+            | Self::Pointer(PointerError::Foreign { .. }) => "Invalid",
+            Self::Pointer(PointerError::Replayed { .. } | PointerError::Twofold { .. }) => {
+                "Replayed"
+            }
             Self::Hub { .. } | Self::Silent { .. } | Self::OldRevocations { .. } => "HubDown",
             Self::Credential { .. } => "Credential",
         }
     }
 }
 
-// By hand, as the text says the cause itself.
-impl From<SignedError> for ResolveError {
-    fn from(error: SignedError) -> Self {
-        Self::Signed(error)
+// By hand: that a record is not signed is said in one line with what to do.
+impl From<RecordError> for ResolveError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Signed(error) => Self::Signed(error),
+            other => Self::Record(other),
+        }
+    }
+}
+
+impl From<PointerError> for ResolveError {
+    fn from(error: PointerError) -> Self {
+        match error {
+            PointerError::Signed(error) => Self::Signed(error),
+            other => Self::Pointer(other),
+        }
     }
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use api::hub::environment::Visibility;
 use api::hub::error::ErrorCode;
 use api::hub::{ClientError, HubClient};
-use api::node::CredentialSource;
+use api::node::{self, CredentialSource, LARGEST_TOKEN};
 use env_spec::{EnvironmentName, Reference};
 use workload::policy::Verdict;
 
 use super::error::{ResolveError, TokenError};
-use super::tokens::{LARGEST_TOKEN, Tokens};
+use super::tokens::Tokens;
 use crate::settings::Settings;
 
 /// How long an answer about visibility counts.
@@ -54,13 +54,6 @@ impl Hub {
         })
     }
 
-    /// Tells whether the configured hub is meant.
-    pub(super) fn is_own(settings: &Settings, hub: &str) -> bool {
-        let own = settings.hub.as_str();
-        let own = own.split_once("://").map_or(own, |(_, rest)| rest);
-        own.trim_end_matches('/') == hub
-    }
-
     /// Refuses references to other hubs: credentials are sent only where the configuration says.
     pub(super) fn check_is_meant(
         settings: &Settings,
@@ -69,7 +62,7 @@ impl Hub {
         let Some(hub) = &reference.hub else {
             return Ok(());
         };
-        if Self::is_own(settings, hub) {
+        if node::is_own_hub(&settings.hub, hub) {
             return Ok(());
         }
         Err(ResolveError::OtherHub {
@@ -145,10 +138,8 @@ impl Hub {
         }
         let public = match way.client.environment(environment).await {
             Ok(answer) => answer.visibility == Visibility::Public,
-            Err(error) if error.is_transient() => {
-                return Err(way.failed(environment.to_string(), error));
-            }
-            Err(_hidden) => false,
+            Err(error) if error.is_hidden() => false,
+            Err(error) => return Err(way.failed(environment.to_string(), error)),
         };
         let mut known = self.public.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(key, (now, public));
@@ -158,9 +149,11 @@ impl Hub {
     async fn token(&self, settings: &Settings, name: String) -> Result<String, ResolveError> {
         let token = match settings.credentials.get(&name) {
             Some(CredentialSource::File(file)) => {
-                host::fs::read_bounded(file, LARGEST_TOKEN as u64)
-                    .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
-                    .map_err(TokenError::File)
+                let bytes = host::fs::read_bounded(file, LARGEST_TOKEN);
+                bytes.map_err(TokenError::File).and_then(|bytes| {
+                    let none = || TokenError::NoToken { path: file.clone() };
+                    node::token(&bytes).map(str::to_owned).ok_or_else(none)
+                })
             }
             Some(CredentialSource::Secret { namespace, name }) => {
                 self.tokens.token(namespace, name).await
@@ -184,5 +177,40 @@ impl Way {
                 source: Box::new(source),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::Router;
+    use axum::http::StatusCode;
+
+    use super::super::testing::{self, NoTokens};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxys_page_is_not_the_hubs_word_on_who_may_see() {
+        let environment: EnvironmentName = "demo/app".parse().unwrap();
+        let ask = async |status: u16, body: &'static str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let router = Router::new().fallback(move || async move { (status, body) });
+            let address = testing::serve(router).await;
+            let text = format!("hub = \"{address}\"");
+            let settings = Settings::decide(Path::new("agent.toml"), &text).unwrap();
+            let hub = Hub::new(Arc::new(NoTokens)).unwrap();
+            let way = hub.way(&settings, "web", &environment).await;
+            way.map(drop)
+        };
+        for status in [404, 200, 403] {
+            let error = ask(status, "<html>default backend</html>").await;
+            let error = error.unwrap_err();
+            assert!(error.is_transient(), "{error}");
+            assert_eq!(error.reason(), "HubDown");
+        }
+        let no_such = r#"{"code":"not-found","message":"there is none"}"#;
+        let error = ask(404, no_such).await.unwrap_err();
+        assert!(matches!(error, ResolveError::NotVisible { .. }), "{error}");
     }
 }

@@ -5,13 +5,15 @@ mod hub;
 mod pointers;
 mod records;
 mod revocations;
+#[cfg(test)]
+mod testing;
 mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::hub::error::ErrorCode;
-use env_spec::generation::LivePointer;
+use env_spec::generation::{Generation, LivePointer};
 use env_spec::{EnvironmentName, Pin, Reference, System};
 
 pub(crate) use error::ResolveError;
@@ -19,9 +21,9 @@ pub(crate) use error::ResolveError;
 pub(crate) use error::TokenError;
 use hub::{Hub, Way};
 use pointers::Pointers;
-use records::{Records, Verified, believe, is_meant};
+use records::{Records, Verified};
 use revocations::Revocations;
-pub(crate) use tokens::{ClusterTokens, Tokens};
+pub(crate) use tokens::{ClusterTokens, Tokens, token_of};
 
 use crate::settings::{Config, Settings};
 
@@ -162,7 +164,7 @@ impl Resolver {
 
     /// Tells whether a hub in a reference is the one that is asked.
     pub(crate) fn is_own(&self, hub: &str) -> bool {
-        Hub::is_own(&self.0.config.now(), hub)
+        api::node::is_own_hub(&self.0.config.now().hub, hub)
     }
 
     /// Returns the error of a caller that could not wait for an answer any longer.
@@ -202,7 +204,8 @@ impl Resolver {
         let known = reference
             .digest
             .and_then(|digest| self.0.records.get(digest, settings))
-            .filter(|known| is_meant(&known.pin, reference));
+            // A digest that is known from one environment must open no other one's door.
+            .filter(|known| reference.means(&known.pin));
         if let Some(known) = known {
             return Ok(known);
         }
@@ -211,7 +214,11 @@ impl Resolver {
             .generation(reference)
             .await
             .map_err(|error| way.failed(format!("generation {reference}"), error))?;
-        let verified = believe(&signed, reference, &settings.trusted)?;
+        let (generation, pin) = Generation::believe(&signed, reference, &settings.trusted)?;
+        let verified = Verified {
+            pin,
+            systems: generation.systems.into_keys().collect(),
+        };
         self.0.records.put(verified.clone(), settings);
         Ok(verified)
     }

@@ -3,20 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use env_spec::believe::SeenPointer;
 use env_spec::generation::LivePointer;
-use env_spec::{Digest, EnvironmentName, Signed, TrustedKeys};
+use env_spec::{EnvironmentName, Signed, TrustedKeys};
 
 use super::error::ResolveError;
 
 /// The newest pointers. They are kept for all environments that workloads use, and those are bounded by the cluster.
 #[derive(Debug, Default)]
-pub(super) struct Pointers(Mutex<BTreeMap<EnvironmentName, Newest>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Newest {
-    sequence: u64,
-    digest: Digest,
-}
+pub(super) struct Pointers(Mutex<BTreeMap<EnvironmentName, SeenPointer>>);
 
 impl Pointers {
     /// Believes a pointer if a trusted key signed it, it is of this environment, and no newer one was seen.
@@ -26,37 +21,12 @@ impl Pointers {
         environment: &EnvironmentName,
         trusted: &TrustedKeys,
     ) -> Result<LivePointer, ResolveError> {
-        let subject = format!("the live pointer of {environment}");
-        let pointer: LivePointer = signed.verify(&subject, environment.owner(), trusted)?;
-        if pointer.environment != *environment {
-            return Err(ResolveError::ForeignPointer {
-                found: pointer.environment,
-                wanted: environment.clone(),
-            });
-        }
+        let pointer = LivePointer::believe(signed, environment, trusted)?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = all.get(environment) {
-            if pointer.sequence < seen.sequence {
-                return Err(ResolveError::Replayed {
-                    what: subject,
-                    found: pointer.sequence,
-                    seen: seen.sequence,
-                });
-            }
-            if pointer.sequence == seen.sequence && pointer.digest != seen.digest {
-                return Err(ResolveError::Twofold {
-                    environment: environment.clone(),
-                    sequence: pointer.sequence,
-                    found: pointer.digest,
-                    seen: seen.digest,
-                });
-            }
+            pointer.check_after(*seen)?;
         }
-        let newest = Newest {
-            sequence: pointer.sequence,
-            digest: pointer.digest,
-        };
-        all.insert(environment.clone(), newest);
+        all.insert(environment.clone(), pointer.seen());
         Ok(pointer)
     }
 }

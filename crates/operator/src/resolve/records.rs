@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use env_spec::generation::Generation;
-use env_spec::{Digest, Pin, Reference, Signed, System, TrustedKeys};
+use env_spec::{Digest, Pin, System};
 
-use super::error::ResolveError;
 use crate::settings::Settings;
 
 /// How many are kept; each is a few hundred bytes.
@@ -64,45 +62,6 @@ impl Records {
     }
 }
 
-/// Believes a record if it is the one that was asked for and a trusted key signed it.
-pub(super) fn believe(
-    signed: &Signed,
-    reference: &Reference,
-    trusted: &TrustedKeys,
-) -> Result<Verified, ResolveError> {
-    let digest = signed.digest();
-    if reference.digest.is_some_and(|wanted| wanted != digest) {
-        return Err(ResolveError::OtherRecord {
-            wanted: Box::new(reference.clone()),
-            found: digest,
-        });
-    }
-    let environment = &reference.environment;
-    let subject = match reference.number {
-        Some(number) => format!("generation {environment}:{number}"),
-        None => format!("generation {reference}"),
-    };
-    let generation: Generation = signed.verify(&subject, environment.owner(), trusted)?;
-    generation.check(environment, reference.number)?;
-    let pin = Pin {
-        hub: None,
-        environment: generation.environment,
-        number: generation.number,
-        digest,
-    };
-    Ok(Verified {
-        pin,
-        systems: generation.systems.into_keys().collect(),
-    })
-}
-
-/// Tells whether a generation that is known by its digest is the one that the reference means: a digest that is
-/// known from one environment must open no other one's door.
-pub(super) fn is_meant(pin: &Pin, reference: &Reference) -> bool {
-    pin.environment == reference.environment
-        && reference.number.is_none_or(|number| number == pin.number)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -138,16 +97,5 @@ mod tests {
             None,
             "it was verified under other settings"
         );
-    }
-
-    #[test]
-    fn a_digest_of_one_environment_opens_no_others_door() {
-        let pin = verified(3).pin;
-        let meant = |text: &str| {
-            let reference: Reference = text.parse().unwrap();
-            is_meant(&pin, &reference)
-        };
-        assert!(meant("acme/api") && meant("acme/api:3"));
-        assert!(!meant("acme/web") && !meant("acme/api:4"));
     }
 }

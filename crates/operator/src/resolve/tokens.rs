@@ -1,15 +1,11 @@
 //! The tokens of Secrets that the configuration names.
 
+use api::node::{TOKEN_KEY, token};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::error::TokenError;
-
-/// The key of a Secret whose value is the token.
-const KEY: &str = "token";
-/// Tokens are one line.
-pub(super) const LARGEST_TOKEN: usize = 16 << 10;
 
 /// Where the tokens of Secrets come from.
 #[async_trait]
@@ -39,15 +35,17 @@ impl Tokens for ClusterTokens {
                 name: name.to_owned(),
                 source: Box::new(source),
             })?;
-        let value = secret.data.and_then(|mut data| data.remove(KEY));
-        value
-            .filter(|value| value.0.len() <= LARGEST_TOKEN)
-            .and_then(|value| String::from_utf8(value.0).ok())
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty() && !text.contains(char::is_control))
+        token_of(&secret)
+            .map(str::to_owned)
             .ok_or_else(|| TokenError::NoKey {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
             })
     }
+}
+
+/// Returns the token that a Secret holds.
+pub(crate) fn token_of(secret: &Secret) -> Option<&str> {
+    let data = secret.data.as_ref()?;
+    token(&data.get(TOKEN_KEY)?.0)
 }
