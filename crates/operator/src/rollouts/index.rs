@@ -306,18 +306,24 @@ impl Index {
         self.wants.get(key)
     }
 
-    /// Returns what a node should be asked to fetch: what is wanted of it, and what it was asked for on behalf of a
-    /// rollout that this process has not looked at yet.
-    pub(crate) fn wanted_of(&self, name: &str) -> BTreeSet<String> {
-        let wanted = self.wants.values().filter(|want| want.nodes.contains(name));
-        let mut pins: BTreeSet<String> = wanted.flat_map(|want| want.pins.clone()).collect();
+    /// Returns what a node should be asked to fetch, by the namespaces that want it: what is wanted of it, and what it
+    /// was asked for on behalf of a rollout that this process has not looked at yet.
+    pub(crate) fn wanted_of(&self, name: &str) -> BTreeMap<&str, BTreeSet<String>> {
+        let mut pins: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (key, want) in &self.wants {
+            if want.nodes.contains(name) {
+                let own = pins.entry(&key.namespace).or_default();
+                own.extend(want.pins.iter().cloned());
+            }
+        }
         let Some(node) = self.nodes.get(name).filter(|node| !node.asked.is_empty()) else {
             return pins;
         };
         for (key, workload) in &self.workloads {
             if !self.wants.contains_key(key) {
                 let coming = workload.coming().into_iter();
-                pins.extend(coming.filter(|pin| node.asked.contains(pin)));
+                let own = pins.entry(&key.namespace).or_default();
+                own.extend(coming.filter(|pin| node.asked.contains(pin)));
             }
         }
         pins

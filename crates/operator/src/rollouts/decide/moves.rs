@@ -83,6 +83,14 @@ pub(super) fn prefetch(
     target: &Target<'_>,
     memory: &Memory,
 ) -> Decision {
+    if !target.is_told() {
+        return Decision {
+            prefetch: target.pins(),
+            waiting: Some("the hub has not said what is live".to_owned()),
+            again: Some(LOOK_AGAIN),
+            ..Decision::default()
+        };
+    }
     let Fetching {
         asked,
         done,
