@@ -50,6 +50,9 @@ pub struct Mark {
     /// How far it was; only comparable within one rollout. None before the newest template was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<i64>,
+    /// For how many pods that was: counts for different numbers are not comparable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<i32>,
     /// When.
     pub at: Timestamp,
 }
@@ -243,6 +246,17 @@ mod tests {
         );
         assert_eq!(read(Some(&text), Some("7")), Recall::Known(memory()));
         assert_eq!(read(Some(&text), Some("7")).next_serial(), 8);
+    }
+
+    #[test]
+    fn a_mark_of_an_older_operator_is_read() {
+        let mut older = memory();
+        let at = older.started_at;
+        let (count, desired) = (Some(4), None);
+        older.progress = Some(Mark { count, desired, at });
+        let text = older.to_annotation();
+        assert!(!text.contains("desired"), "{text}");
+        assert_eq!(read(Some(&text), Some("7")), Recall::Known(older));
     }
 
     #[test]
