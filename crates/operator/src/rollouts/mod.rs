@@ -97,20 +97,7 @@ impl Rollouts {
 
     /// Does it until told to stop. Whatever was under way is in the cluster, so whoever leads next goes on with it.
     pub(crate) async fn lead(self, stop: CancellationToken) {
-        let reporter = Reporter {
-            controller: OPERATOR.to_owned(),
-            instance: Some(self.identity),
-        };
-        let state = Arc::new(State {
-            recorder: Recorder::new(self.client.clone(), reporter),
-            client: self.client,
-            resolver: self.resolver,
-            metrics: self.metrics,
-            queue: Queue::new(),
-            index: Mutex::default(),
-            used_changed: Notify::new(),
-            listed: watch::Sender::new(BTreeSet::new()),
-        });
+        let state = Arc::new(State::new(self));
         let workers = async {
             // What a list has not named yet is not gone: nothing is done before all are known.
             let mut listed = state.listed.subscribe();
@@ -134,6 +121,23 @@ impl Rollouts {
 }
 
 impl State {
+    fn new(rollouts: Rollouts) -> Self {
+        let reporter = Reporter {
+            controller: OPERATOR.to_owned(),
+            instance: Some(rollouts.identity),
+        };
+        Self {
+            recorder: Recorder::new(rollouts.client.clone(), reporter),
+            client: rollouts.client,
+            resolver: rollouts.resolver,
+            metrics: rollouts.metrics,
+            queue: Queue::new(),
+            index: Mutex::default(),
+            used_changed: Notify::new(),
+            listed: watch::Sender::new(BTreeSet::new()),
+        }
+    }
+
     /// Looks into the index, or changes it; nothing is waited for meanwhile.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Index) -> T) -> T {
         work(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))

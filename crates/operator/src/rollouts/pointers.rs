@@ -66,7 +66,7 @@ pub(super) async fn follow(state: &Arc<State>) {
                 wake: Arc::clone(&wake),
             };
             let waiter = Waiter {
-                task: tokio::spawn(one.run()),
+                task: tokio::spawn(one.run(None)),
                 wake,
                 namespaces,
                 tracked,
@@ -86,8 +86,7 @@ struct One {
 }
 
 impl One {
-    async fn run(self) {
-        let mut newest: Option<LivePointer> = None;
+    async fn run(self, mut newest: Option<LivePointer>) {
         let mut rest = FIRST_REST;
         loop {
             let used = self.state.with(|index| index.used());
@@ -99,7 +98,7 @@ impl One {
                 asked = self.ask(&namespaces, newest.as_ref(), tracked, count) => asked,
                 // Those who have come do not wait until the hub has news.
                 () = self.wake.notified(), if newest.is_some() => {
-                    self.tell(&namespaces, newest.as_ref()).await;
+                    self.tell(&self.namespaces(), newest.as_ref()).await;
                     continue;
                 }
             };
@@ -123,6 +122,13 @@ impl One {
                 }
             }
         }
+    }
+
+    /// Returns who uses the environment now.
+    fn namespaces(&self) -> Vec<String> {
+        let mut used = self.state.with(|index| index.used());
+        let own = used.remove(&self.environment);
+        own.map(|(namespaces, _)| namespaces).unwrap_or_default()
     }
 
     async fn rest(&self, time: Duration) {
@@ -205,3 +211,6 @@ impl One {
         self.state.look_at(self.state.with(put));
     }
 }
+
+#[cfg(test)]
+mod tests;
