@@ -77,6 +77,20 @@ pub(super) async fn follow(state: &Arc<State>) {
     }
 }
 
+/// Why nobody got an answer.
+#[derive(Default)]
+struct Refused {
+    /// What was said to one namespace, and is no other's business.
+    own: BTreeMap<String, ResolveError>,
+    /// Why the hub answers nobody just now.
+    shared: Option<ResolveError>,
+}
+
+/// Tells whether an error is the hub's own trouble, whoever asks; trouble with a credential is that of a namespace.
+fn is_the_hubs(error: &ResolveError) -> bool {
+    error.is_transient() && !matches!(error, ResolveError::Credential { .. })
+}
+
 /// One environment's waiter.
 struct One {
     state: Arc<State>,
@@ -111,11 +125,13 @@ impl One {
                         self.rest(GLANCE).await;
                     }
                 }
-                Err(error) => {
-                    self.state.metrics.errors.hub(error.reason());
-                    tracing::warn!(environment = %self.environment, error = one_line(&error), "the hub gave no live pointer");
+                Err(refused) => {
+                    if let Some(error) = refused.shared.as_ref().or(refused.own.values().last()) {
+                        self.state.metrics.errors.hub(error.reason());
+                        tracing::warn!(environment = %self.environment, error = one_line(error), "the hub gave no live pointer");
+                    }
                     for namespace in &namespaces {
-                        self.refuse(namespace, &error);
+                        self.tell_refused(namespace, &refused);
                     }
                     self.rest(rest).await;
                     rest = (rest * 2).min(LAST_REST);
@@ -145,7 +161,7 @@ impl One {
         newest: Option<&LivePointer>,
         tracked: bool,
         count: usize,
-    ) -> Result<Option<LivePointer>, ResolveError> {
+    ) -> Result<Option<LivePointer>, Refused> {
         let after = newest.map_or(0, |pointer| pointer.sequence);
         // Where more wait than may, each waits for a shorter time, so that all have their turn.
         let share = u32::try_from(count.div_ceil(MOST_WAITERS)).unwrap_or(u32::MAX);
@@ -154,7 +170,7 @@ impl One {
             _ => Duration::ZERO,
         };
         let _place = self.places.acquire().await;
-        let mut refused = None;
+        let mut refused = Refused::default();
         for namespace in namespaces {
             let asked = self
                 .state
@@ -162,14 +178,19 @@ impl One {
                 .live_after(namespace, &self.environment, after, wait);
             match asked.await {
                 Ok(pointer) => return Ok(pointer),
+                Err(error) if is_the_hubs(&error) => {
+                    refused.shared = Some(error);
+                    return Err(refused);
+                }
                 // What one namespace may not see, another may.
-                Err(error) if !error.is_transient() => refused = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    refused.own.insert(namespace.clone(), error);
+                }
             }
         }
-        match refused {
-            Some(error) => Err(error),
-            None => Ok(None),
+        match refused.own.is_empty() {
+            true => Ok(None),
+            false => Err(refused),
         }
     }
 
@@ -198,6 +219,23 @@ impl One {
                 }
                 Err(error) => self.refuse(namespace, &error),
             }
+        }
+    }
+
+    /// Tells a namespace why there is no answer: in its own words, or in those that all may hear whom policy lets in.
+    fn tell_refused(&self, namespace: &str, refused: &Refused) {
+        let policy = || {
+            self.state
+                .resolver
+                .check_policy(namespace, &self.environment)
+        };
+        match (refused.own.get(namespace), &refused.shared) {
+            (Some(own), _) => self.refuse(namespace, own),
+            (None, Some(shared)) => match policy() {
+                Ok(()) => self.refuse(namespace, shared),
+                Err(denied) => self.refuse(namespace, &denied),
+            },
+            (None, None) => {}
         }
     }
 

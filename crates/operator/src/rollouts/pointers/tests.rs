@@ -99,3 +99,49 @@ async fn a_namespace_that_comes_later_is_told_at_once_and_not_when_the_hub_has_n
     assert_eq!(told(&state, "a-late-one").await.reason, "NotAllowed");
     running.abort();
 }
+
+/// Lets a waiter ask a hub that is down, and returns what these namespaces are told.
+async fn told_of_a_hub_that_is_down(rules: &str, namespaces: &[&str]) -> Vec<Trouble> {
+    let one = waiter("http://127.0.0.1:1", rules);
+    let state = Arc::clone(&one.state);
+    for namespace in namespaces {
+        comes(&state, namespace);
+    }
+    let running = tokio::spawn(one.run(None));
+    let mut all = Vec::new();
+    for namespace in namespaces {
+        all.push(told(&state, namespace).await);
+    }
+    running.abort();
+    all
+}
+
+const RULES: &str = r#"
+[[allow]]
+namespaces = ["b-*"]
+environments = ["acme/api"]
+credential = "secret-of-b"
+[credentials.secret-of-b]
+token_file = "/nowhere/at/all"
+[[allow]]
+namespaces = ["c-*"]
+environments = ["acme/api"]
+"#;
+
+#[tokio::test]
+async fn what_one_namespace_is_refused_for_is_told_to_no_other() {
+    let told = told_of_a_hub_that_is_down(RULES, &["a-denied", "b-lent", "d-denied"]).await;
+    let reasons: Vec<_> = told.iter().map(|one| one.reason).collect();
+    assert_eq!(reasons, ["NotAllowed", "Credential", "NotAllowed"]);
+    assert!(told[0].message.contains("a-denied") && told[2].message.contains("d-denied"));
+    assert!(told[1].message.contains("secret-of-b") && told[1].lasting);
+}
+
+#[tokio::test]
+async fn that_the_hub_is_down_is_told_to_those_whom_policy_lets_in() {
+    let all = ["b-lent", "c-one", "c-two", "d-denied"];
+    let told = told_of_a_hub_that_is_down(RULES, &all).await;
+    let reasons: Vec<_> = told.iter().map(|one| one.reason).collect();
+    assert_eq!(reasons, ["Credential", "HubDown", "HubDown", "NotAllowed"]);
+    assert!(!told[1].lasting && told[3].lasting);
+}
