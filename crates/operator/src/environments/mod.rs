@@ -4,6 +4,8 @@ mod conditions;
 mod status;
 
 #[cfg(test)]
+mod looks;
+#[cfg(test)]
 mod tests;
 
 use api::kubernetes::{Environment, VERSION};
@@ -14,7 +16,7 @@ use serde_json::json;
 use workload::names::{GROUP, MANAGED_BY, OPERATOR, environment_resource};
 
 use crate::rollouts::State;
-use crate::rollouts::index::{Index, Resource};
+use crate::rollouts::index::Resource;
 use status::Seen;
 
 /// Looks at an environment as a namespace uses it.
@@ -77,11 +79,12 @@ impl Place<'_> {
             }
             other => other?,
         };
-        let put = |index: &mut Index| {
-            index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(made));
-            index.resources(self.namespace, environment)
-        };
-        for (name, resource) in self.state.with(put) {
+        let (items, resources) = self.state.with(|index| {
+            let items = index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(made));
+            (items, index.resources(self.namespace, environment))
+        });
+        self.state.look_at(items);
+        for (name, resource) in resources {
             self.write(&name, &resource, environment).await?;
         }
         Ok(())
@@ -121,9 +124,11 @@ impl Place<'_> {
             .await
         {
             Ok(written) => {
-                self.state.with(|index| {
+                // A person may have changed it meanwhile, and the watch brings only what is not known yet.
+                let items = self.state.with(|index| {
                     index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(written))
                 });
+                self.state.look_at(items);
                 Ok(())
             }
             // It is gone, or another of that name: the watch tells.

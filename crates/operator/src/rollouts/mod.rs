@@ -16,6 +16,8 @@ mod pointers;
 mod progress;
 mod queue;
 mod reason;
+#[cfg(test)]
+pub(crate) mod scene;
 pub(crate) mod seen;
 mod told;
 mod watching;

@@ -1,29 +1,11 @@
 //! What each namespace is told of an environment that several of them use.
 
-use async_trait::async_trait;
-use kube::Client;
 use serde_json::json;
 use workload::template::Kind;
 
 use super::*;
-use crate::http;
-use crate::resolve::{Resolver, TokenError, Tokens};
+use crate::rollouts::scene::{self, LONG};
 use crate::rollouts::seen::read;
-use crate::rollouts::{Metrics, Rollouts};
-use crate::settings::Config;
-
-/// Where something does not come, this is how long it is waited for.
-const LONG: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-struct NoTokens;
-
-#[async_trait]
-impl Tokens for NoTokens {
-    async fn token(&self, _namespace: &str, _name: &str) -> Result<String, TokenError> {
-        Err(TokenError::Absent)
-    }
-}
 
 fn environment() -> EnvironmentName {
     "acme/api".parse().unwrap()
@@ -31,21 +13,10 @@ fn environment() -> EnvironmentName {
 
 /// Returns a waiter for an environment at this hub, in a cluster with these rules and no API server.
 fn waiter(hub: &str, rules: &str) -> One {
-    host::tls::install();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("agent.toml");
     let text = format!("hub = \"{hub}\"\n[policy]\ndefault = \"deny\"\n{rules}");
-    fs_err::write(&file, text).unwrap();
-    let config = Config::load(&file).unwrap();
-    let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-    let state = State::new(Rollouts {
-        client: Client::try_from(nowhere).unwrap(),
-        resolver: Resolver::new(config, Arc::new(NoTokens)).unwrap(),
-        metrics: Metrics::new(&http::Metrics::default()),
-        identity: "test".to_owned(),
-    });
+    let nobody = scene::api(|_, _, _| scene::error(503, "ServiceUnavailable"));
     One {
-        state: Arc::new(state),
+        state: Arc::new(scene::state(nobody, &text)),
         environment: environment(),
         places: Arc::new(Semaphore::new(1)),
         wake: Arc::default(),

@@ -1,0 +1,79 @@
+//! Looks at environments, with what the API server answers to their writes.
+
+use std::sync::{Arc, Mutex};
+
+use api::kubernetes::Environment;
+use env_spec::EnvironmentName;
+use serde_json::{Value, json};
+use workload::template::Kind;
+
+use crate::rollouts::State;
+use crate::rollouts::index::Item;
+use crate::rollouts::scene;
+use crate::rollouts::seen::{Key, read};
+
+const NAMESPACE: &str = "shop";
+const NO_HUB: &str = "hub = \"http://127.0.0.1:1\"";
+
+fn environment() -> EnvironmentName {
+    "acme/api".parse().unwrap()
+}
+
+/// A Deployment begins to use the environment.
+fn comes(state: &State) -> Key {
+    let object = json!({
+        "metadata": {"name": "web", "namespace": NAMESPACE, "uid": "u", "annotations": {"nival.dev/track": "latest"}},
+        "spec": {"template": {"metadata": {"annotations": {"nival.dev/environment": "acme/api"}}}},
+    });
+    let (key, workload) = read(Kind::Deployment, serde_json::from_value(object).unwrap()).unwrap();
+    state.with(|index| index.put_workload(key.clone(), Some(workload)));
+    key
+}
+
+fn resource(name: &str, generation: i64, suspend: bool) -> Value {
+    json!({
+        "apiVersion": "nival.dev/v1alpha1", "kind": "Environment",
+        "metadata": {"name": name, "namespace": NAMESPACE, "uid": name, "generation": generation,
+            "labels": {"nival.dev/managed-by": "nival-operator"}},
+        "spec": {"environment": "acme/api", "suspend": suspend},
+    })
+}
+
+fn put(state: &State, object: Value) {
+    let object: Environment = serde_json::from_value(object).unwrap();
+    let name = object.metadata.name.clone().unwrap();
+    state.with(|index| index.put_resource(NAMESPACE.to_owned(), name, Some(object)));
+}
+
+async fn look(state: &State) -> Result<(), kube::Error> {
+    super::look(state, NAMESPACE, &environment()).await
+}
+
+#[tokio::test]
+async fn what_a_person_changed_is_heard_also_from_the_answer_to_a_write() {
+    let api = scene::api(|_, _, _| (200, resource("acme.api", 3, false)));
+    let state = scene::state(api, NO_HUB);
+    let key = comes(&state);
+    put(&state, resource("acme.api", 2, true));
+    look(&state).await.unwrap();
+    assert_eq!(scene::next(&state).await, Item::Workload(key));
+}
+
+#[tokio::test]
+async fn what_is_made_is_heard_of_from_the_answer_as_well() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let api = scene::api(move |method, path, _| {
+        log.lock().unwrap().push(format!("{method} {path}"));
+        (200, resource("acme.api", 1, true))
+    });
+    let state = scene::state(api, NO_HUB);
+    let key = comes(&state);
+    look(&state).await.unwrap();
+    let at = "PATCH /apis/nival.dev/v1alpha1/namespaces/shop/environments/acme.api";
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [at.to_owned(), format!("{at}/status")]
+    );
+    assert_eq!(scene::next(&state).await, Item::Workload(key));
+}
