@@ -9,11 +9,10 @@ use workload::template::Kind;
 
 use crate::rollouts::State;
 use crate::rollouts::index::Item;
-use crate::rollouts::scene;
+use crate::rollouts::scene::{self, NO_HUB};
 use crate::rollouts::seen::{Key, read};
 
 const NAMESPACE: &str = "shop";
-const NO_HUB: &str = "hub = \"http://127.0.0.1:1\"";
 
 fn environment() -> EnvironmentName {
     "acme/api".parse().unwrap()
@@ -51,8 +50,7 @@ async fn look(state: &State) -> Result<(), kube::Error> {
 
 #[tokio::test]
 async fn what_a_person_changed_is_heard_also_from_the_answer_to_a_write() {
-    let api = scene::api(|_, _, _| (200, resource("acme.api", 3, false)));
-    let state = scene::state(api, NO_HUB);
+    let state = scene::state(NO_HUB, |_, _, _, _| (200, resource("acme.api", 3, false)));
     let key = comes(&state);
     put(&state, resource("acme.api", 2, true));
     look(&state).await.unwrap();
@@ -63,11 +61,10 @@ async fn what_a_person_changed_is_heard_also_from_the_answer_to_a_write() {
 async fn what_is_made_is_heard_of_from_the_answer_as_well() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
-    let api = scene::api(move |method, path, _| {
+    let state = scene::state(NO_HUB, move |_, method, path, _| {
         log.lock().unwrap().push(format!("{method} {path}"));
         (200, resource("acme.api", 1, true))
     });
-    let state = scene::state(api, NO_HUB);
     let key = comes(&state);
     look(&state).await.unwrap();
     let at = "PATCH /apis/nival.dev/v1alpha1/namespaces/shop/environments/acme.api";
@@ -76,4 +73,34 @@ async fn what_is_made_is_heard_of_from_the_answer_as_well() {
         [at.to_owned(), format!("{at}/status")]
     );
     assert_eq!(scene::next(&state).await, Item::Workload(key));
+}
+
+#[tokio::test]
+async fn what_is_gone_by_the_time_of_an_answer_does_not_come_back() {
+    let state = scene::state(NO_HUB, |state, _, _, _| {
+        // The watch is quicker than the answer.
+        state.with(|index| index.put_resource(NAMESPACE.to_owned(), "acme.api".to_owned(), None));
+        (200, resource("acme.api", 2, false))
+    });
+    comes(&state);
+    put(&state, resource("acme.api", 2, false));
+    look(&state).await.unwrap();
+    assert_eq!(
+        state.with(|index| index.resources(NAMESPACE, &environment())),
+        []
+    );
+}
+
+#[tokio::test]
+async fn what_the_api_server_does_not_find_is_no_longer_known() {
+    let state = scene::state(NO_HUB, |_, _, _, _| scene::error(404, "NotFound"));
+    comes(&state);
+    put(&state, resource("acme.api", 2, false));
+    look(&state).await.unwrap();
+    assert_eq!(
+        state.with(|index| index.resources(NAMESPACE, &environment())),
+        []
+    );
+    let again = scene::next(&state).await;
+    assert!(matches!(again, Item::Workload(_)), "{again:?}");
 }

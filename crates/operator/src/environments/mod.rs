@@ -118,23 +118,26 @@ impl Place<'_> {
             "status": status,
         });
         let how = PatchParams::apply(OPERATOR).force();
-        match self
+        let answer = self
             .api
             .patch_status(name, &how, &Patch::Apply(object))
-            .await
-        {
-            Ok(written) => {
-                // A person may have changed it meanwhile, and the watch brings only what is not known yet.
-                let items = self.state.with(|index| {
-                    index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(written))
-                });
-                self.state.look_at(items);
-                Ok(())
-            }
-            // It is gone, or another of that name: the watch tells.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(error),
-        }
+            .await;
+        // A person may have changed it meanwhile, and the watch brings only what is not known yet.
+        let written = match answer {
+            Ok(written) => Some(written),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            // It is another of that name: the watch tells.
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.state.take(
+            |index| {
+                let known = index.resource(self.namespace, name);
+                known.is_some_and(|known| known.uid == resource.uid)
+            },
+            |index| index.put_resource(self.namespace.to_owned(), name.to_owned(), written),
+        );
+        Ok(())
     }
 
     async fn remove(&self, name: &str, resource: &Resource) -> Result<(), kube::Error> {

@@ -62,7 +62,10 @@ pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
                 state.queue.add(Item::Workload(key.clone()), AFTER_CONFLICT);
                 return Ok(());
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                take(state, key, &workload.uid, None);
+                return Ok(());
+            }
             Err(kube::Error::Api(status)) if is_refusal(status.code, &status.message) => {
                 let mut held = decide::refused(&situation, &status.message);
                 if let Some(write) = held.write.take() {
@@ -136,8 +139,7 @@ async fn carry_out(
     let object = apply(key, workload, &write);
     let object = api.patch(&key.name, &how, &Patch::Apply(object)).await?;
     let read = read(key.kind, object).map(|(_, workload)| workload);
-    let items = state.with(|index| index.put_workload(key.clone(), read));
-    state.look_at(items);
+    take(state, key, &workload.uid, read);
     if let Some(news) = decision.news {
         let memory = &write.memory;
         tracing::info!(
@@ -151,6 +153,14 @@ async fn carry_out(
         told::tell(&state.recorder, key, workload, news, memory).await;
     }
     Ok(())
+}
+
+/// Takes what the API server answered about a workload.
+fn take(state: &State, key: &Key, uid: &str, answer: Option<Workload>) {
+    state.take(
+        |index| index.workload(key).is_some_and(|known| known.uid == uid),
+        |index| index.put_workload(key.clone(), answer),
+    );
 }
 
 async fn unblock(state: &State, key: &Key, workload: &Workload) -> Result<(), kube::Error> {
@@ -211,7 +221,75 @@ fn is_refusal(code: u16, message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::rollouts::index::Answer;
+    use crate::rollouts::scene::{self, NO_HUB};
+
+    fn deployment(uid: &str, version: u64) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "uid": uid, "resourceVersion": version.to_string(),
+                "annotations": {"nival.dev/track": "latest"}},
+            "spec": {"template": {"metadata": {"annotations": {"nival.dev/environment": "acme/api"}}}},
+        })
+    }
+
+    /// Returns a term of leading in which a Deployment is known and has something to be written.
+    fn state(
+        answer: impl Fn(&State) -> (u16, Value) + Clone + Send + Sync + 'static,
+    ) -> (Arc<State>, Key) {
+        let state = scene::state(NO_HUB, move |state, _, _, _| answer(state));
+        let (key, workload) = read_one(deployment("old", 1));
+        state.with(|index| index.put_workload(key.clone(), Some(workload)));
+        let digest = "0".repeat(64);
+        let answer = Answer {
+            live: Some(Live {
+                pin: format!("acme/api:12@sha256:{digest}").parse().unwrap(),
+                sequence: 5,
+                since: String::new(),
+            }),
+            ..Answer::default()
+        };
+        let environment = "acme/api".parse().unwrap();
+        state.with(|index| index.put_answer("shop", &environment, Ok(answer)));
+        (state, key)
+    }
+
+    fn read_one(object: Value) -> (Key, Workload) {
+        read(
+            workload::template::Kind::Deployment,
+            serde_json::from_value(object).unwrap(),
+        )
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_is_gone_or_another_by_the_time_of_an_answer_stays_so() {
+        let (state, key) = state(|state| {
+            let (key, _) = read_one(deployment("old", 1));
+            state.with(|index| index.put_workload(key, None));
+            (200, deployment("old", 2))
+        });
+        look(&state, &key).await.unwrap();
+        assert!(state.with(|index| index.workload(&key)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_is_not_found_is_no_longer_known_but_another_of_its_name_is() {
+        let (gone, key) = state(|_| scene::error(404, "NotFound"));
+        look(&gone, &key).await.unwrap();
+        assert!(gone.with(|index| index.workload(&key)).is_none());
+        let (renewed, key) = state(|state| {
+            let (key, workload) = read_one(deployment("new", 1));
+            state.with(|index| index.put_workload(key, Some(workload)));
+            scene::error(404, "NotFound")
+        });
+        look(&renewed, &key).await.unwrap();
+        let known = renewed.with(|index| index.workload(&key)).unwrap();
+        assert_eq!(known.uid, "new");
+    }
 
     #[test]
     fn a_refusal_by_admission_is_told_from_a_missing_right_and_from_trouble() {

@@ -225,6 +225,12 @@ impl Index {
         self.resources.keys().cloned().collect()
     }
 
+    /// Returns the resource of this name.
+    pub(crate) fn resource(&self, namespace: &str, name: &str) -> Option<&Resource> {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.resources.get(&place)
+    }
+
     /// Returns a namespace's resources of an environment.
     pub(crate) fn resources(
         &self,

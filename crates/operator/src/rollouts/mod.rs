@@ -145,6 +145,20 @@ impl State {
         work(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Takes what a write answered, or that nothing is there any more, if it is about what is known just now: what the
+    /// watch said to be gone meanwhile must not come back, since it says so only once.
+    pub(crate) fn take(
+        &self,
+        is_known: impl FnOnce(&Index) -> bool,
+        put: impl FnOnce(&mut Index) -> Vec<Item>,
+    ) {
+        let items = self.with(|index| match is_known(index) {
+            true => put(index),
+            false => Vec::new(),
+        });
+        self.look_at(items);
+    }
+
     /// Asks for looks at what a change has touched.
     pub(crate) fn look_at(&self, items: Vec<Item>) {
         let mut environments = false;

@@ -110,9 +110,20 @@ pub(super) async fn ask(state: &State, name: &str) -> Result<(), kube::Error> {
     });
     let nodes: Api<NivalNode> = Api::all(state.client.clone());
     let how = PatchParams::apply(OPERATOR).force();
-    let node = nodes.patch(name, &how, &Patch::Apply(object)).await?;
-    let items = state.with(|index| index.put_node(name.to_owned(), Some(node)));
-    state.look_at(items);
+    let node = match nodes.patch(name, &how, &Patch::Apply(object)).await {
+        Ok(node) => Some(node),
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => return Err(error),
+    };
+    state.take(
+        |index| {
+            index
+                .nodes()
+                .get(name)
+                .is_some_and(|known| known.uid == uid)
+        },
+        |index| index.put_node(name.to_owned(), node),
+    );
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! A term of leading for tests, in a cluster whose API server is a function.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,23 +29,33 @@ impl Tokens for NoTokens {
     }
 }
 
-/// Returns what is shared during a term, with this configuration.
-pub(crate) fn state(client: Client, config: &str) -> State {
+/// Returns what is shared during a term, with this configuration. Every question (method, path, body) is answered with
+/// a code and an object.
+pub(crate) fn state(
+    config: &str,
+    answer: impl Fn(&State, &str, &str, Value) -> (u16, Value) + Clone + Send + Sync + 'static,
+) -> Arc<State> {
     host::tls::install();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("agent.toml");
     fs_err::write(&file, config).unwrap();
     let config = Config::load(&file).unwrap();
-    State::new(Rollouts {
-        client,
-        resolver: Resolver::new(config, Arc::new(NoTokens)).unwrap(),
-        metrics: Metrics::new(&http::Metrics::default()),
-        identity: "test".to_owned(),
+    Arc::new_cyclic(|state: &Weak<State>| {
+        let state = state.clone();
+        let answer = move |method: &str, path: &str, body: Value| {
+            let state = state.upgrade().unwrap();
+            answer(&state, method, path, body)
+        };
+        State::new(Rollouts {
+            client: api(answer),
+            resolver: Resolver::new(config, Arc::new(NoTokens)).unwrap(),
+            metrics: Metrics::new(&http::Metrics::default()),
+            identity: "test".to_owned(),
+        })
     })
 }
 
-/// Returns a way to an API server that answers every question (method, path, body) with a code and an object.
-pub(crate) fn api(
+fn api(
     answer: impl Fn(&str, &str, Value) -> (u16, Value) + Clone + Send + Sync + 'static,
 ) -> Client {
     let serve = move |request: Request<Body>| {
@@ -62,6 +72,9 @@ pub(crate) fn api(
     };
     Client::new(tower::service_fn(serve), "default")
 }
+
+/// No hub answers there.
+pub(crate) const NO_HUB: &str = "hub = \"http://127.0.0.1:1\"";
 
 /// Returns an error as the API server says it.
 pub(crate) fn error(code: u16, reason: &str) -> (u16, Value) {

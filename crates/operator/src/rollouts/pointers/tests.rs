@@ -14,9 +14,9 @@ fn environment() -> EnvironmentName {
 /// Returns a waiter for an environment at this hub, in a cluster with these rules and no API server.
 fn waiter(hub: &str, rules: &str) -> One {
     let text = format!("hub = \"{hub}\"\n[policy]\ndefault = \"deny\"\n{rules}");
-    let nobody = scene::api(|_, _, _| scene::error(503, "ServiceUnavailable"));
+    let nobody = |_: &State, _: &str, _: &str, _| scene::error(503, "ServiceUnavailable");
     One {
-        state: Arc::new(scene::state(nobody, &text)),
+        state: scene::state(&text, nobody),
         environment: environment(),
         places: Arc::new(Semaphore::new(1)),
         wake: Arc::default(),
