@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use env_spec::System;
 use jiff::Timestamp;
@@ -15,9 +14,6 @@ use super::index::{Index, Item, Want};
 use super::patch::{apply, environment_of, tracked_uses};
 use super::seen::{Key, Workload, read, resource};
 use super::{State, nodes, pods, told};
-
-/// Where another was quicker, its change is on its way here.
-const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
 /// What a decision needs beside the workload itself.
 struct Around {
@@ -58,10 +54,6 @@ pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
         let written = carry_out(state, key, &workload, write, &decision).await;
         match written {
             Ok(()) => {}
-            Err(error) if is_conflict(&error) => {
-                state.queue.add(Item::Workload(key.clone()), AFTER_CONFLICT);
-                return Ok(());
-            }
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 take(state, key, &workload.uid, None);
                 return Ok(());
@@ -208,10 +200,6 @@ fn environments_of(key: &Key, workload: &Workload) -> Vec<Item> {
         .collect()
 }
 
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
-}
-
 /// Tells whether admission refused: an answer that asking again does not change. That the operator may not do it at
 /// all is said by the same code, but is no word about the generation.
 fn is_refusal(code: u16, message: &str) -> bool {
@@ -240,7 +228,13 @@ mod tests {
     fn state(
         answer: impl Fn(&State) -> (u16, Value) + Clone + Send + Sync + 'static,
     ) -> (Arc<State>, Key) {
-        let state = scene::state(NO_HUB, move |state, _, _, _| answer(state));
+        let state = scene::state(NO_HUB, move |state, _, path, _| {
+            // Events are not answered.
+            match path.ends_with("/deployments/web") {
+                true => answer(state),
+                false => scene::error(503, "ServiceUnavailable"),
+            }
+        });
         let (key, workload) = read_one(deployment("old", 1));
         state.with(|index| index.put_workload(key.clone(), Some(workload)));
         let digest = "0".repeat(64);
@@ -274,6 +268,13 @@ mod tests {
         });
         look(&state, &key).await.unwrap();
         assert!(state.with(|index| index.workload(&key)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_a_failure_so_that_what_never_fits_is_tried_less_and_less() {
+        let (state, key) = state(|_| scene::error(409, "Conflict"));
+        let failed = look(&state, &key).await.unwrap_err();
+        assert!(matches!(failed, kube::Error::Api(status) if status.code == 409));
     }
 
     #[tokio::test]

@@ -40,14 +40,23 @@ pub(crate) struct Index {
 impl Index {
     /// Takes a workload as it is now, or notes that it is gone or runs in no environment any more.
     pub(crate) fn put_workload(&mut self, key: Key, workload: Option<Workload>) -> Vec<Item> {
-        let known = self.workloads.get(&key);
         // What a write answered may be newer than what the watch still brings.
-        if let (Some(known), Some(workload)) = (known, &workload)
-            && (known.as_ref() == workload || known.is_newer_than(workload))
+        if let (Some(known), Some(workload)) = (self.workloads.get(&key), &workload)
+            && known.is_newer_than(workload)
         {
             return Vec::new();
         }
-        if known.is_none() && workload.is_none() {
+        self.put_listed_workload(key, workload)
+    }
+
+    /// Takes a workload as a new list has it, whatever was known: an API server that was restored counts from lower
+    /// again, and all it says would be too old for ever.
+    pub(crate) fn put_listed_workload(
+        &mut self,
+        key: Key,
+        workload: Option<Workload>,
+    ) -> Vec<Item> {
+        if self.workloads.get(&key).map(Arc::as_ref) == workload.as_ref() {
             return Vec::new();
         }
         let workload = workload.map(Arc::new);

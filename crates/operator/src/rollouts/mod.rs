@@ -44,6 +44,8 @@ pub(crate) use told::Metrics;
 const WORKERS: usize = 8;
 /// How long changes of an environment's workloads are gathered before its state is written.
 const GATHER: Duration = Duration::from_millis(500);
+/// How many conflicts in a row are nothing to speak of.
+const QUIET_CONFLICTS: u32 = 3;
 /// How many kinds are watched.
 const KINDS: usize = 9;
 
@@ -200,14 +202,22 @@ async fn work(state: &State) {
         match result {
             Ok(()) => state.queue.done(&item),
             Err(error) => {
+                let failures = state.queue.failed(&item);
+                // Another was quicker, and what it changed is on its way here.
+                if is_conflict(&error) && failures <= QUIET_CONFLICTS {
+                    continue;
+                }
                 state.metrics.errors.count("reconcile", what);
                 tracing::warn!(
                     ?item,
                     error = one_line(&error),
                     "the look failed; it is tried again"
                 );
-                state.queue.failed(&item);
             }
         }
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }

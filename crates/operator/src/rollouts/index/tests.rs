@@ -107,6 +107,17 @@ fn what_a_write_answered_is_not_undone_by_what_the_watch_brings_late() {
 }
 
 #[test]
+fn a_new_list_counts_whatever_was_known_before() {
+    let mut index = Index::default();
+    put(&mut index, 7000, memory("Complete", 12));
+    let (key, workload) = deployment(40, memory("Complete", 12));
+    let items = index.put_listed_workload(key.clone(), Some(workload.clone()));
+    assert!(items.contains(&Item::Workload(key.clone())), "{items:?}");
+    assert_eq!(index.workload(&key).unwrap().resource_version, "40");
+    assert_eq!(index.put_listed_workload(key, Some(workload)), []);
+}
+
+#[test]
 fn nodes_are_asked_for_what_is_under_way_whoever_asked_first_and_for_nothing_else() {
     let mut index = Index::default();
     put(&mut index, 1, memory("Progressing", 13));
