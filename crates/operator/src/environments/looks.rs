@@ -61,7 +61,8 @@ async fn what_a_person_changed_is_heard_also_from_the_answer_to_a_write() {
 async fn what_is_made_is_heard_of_from_the_answer_as_well() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
-    let state = scene::state(NO_HUB, move |_, method, path, _| {
+    let state = scene::state(NO_HUB, move |_, method, uri, _| {
+        let (path, _) = uri.split_once('?').unwrap();
         log.lock().unwrap().push(format!("{method} {path}"));
         (200, resource("acme.api", 1, true))
     });
@@ -103,4 +104,48 @@ async fn what_the_api_server_does_not_find_is_no_longer_known() {
     );
     let again = scene::next(&state).await;
     assert!(matches!(again, Item::Workload(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_a_person_gave_to_another_environment_is_left_alone() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let state = scene::state(NO_HUB, move |_, _, uri, _| {
+        log.lock().unwrap().push(uri.to_owned());
+        let name = uri
+            .split(['/', '?'])
+            .find(|part| part.starts_with("acme.api"));
+        if name == Some("acme.api") {
+            let (code, mut status) = scene::error(409, "Conflict");
+            status["details"] = json!({"causes": [{"reason": "FieldManagerConflict",
+                "message": "conflict with \"kubectl-edit\"", "field": ".spec.environment"}]});
+            return (code, status);
+        }
+        (200, resource(name.unwrap(), 1, false))
+    });
+    comes(&state);
+    look(&state).await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    assert!(
+        asked
+            .iter()
+            .all(|uri| !uri.contains("force") || uri.contains("/status")),
+        "{asked:?}"
+    );
+    let known = state.with(|index| index.resources(NAMESPACE, &environment()));
+    let name = workload::names::environment_resource_apart(&environment());
+    assert_eq!(
+        known.into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        [name]
+    );
+}
+
+#[tokio::test]
+async fn another_conflict_makes_no_second_resource() {
+    let state = scene::state(NO_HUB, |_, _, uri, _| {
+        assert!(uri.contains("/environments/acme.api?"), "{uri}");
+        scene::error(409, "Conflict")
+    });
+    comes(&state);
+    look(&state).await.unwrap_err();
 }

@@ -13,7 +13,9 @@ use env_spec::EnvironmentName;
 use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
-use workload::names::{GROUP, MANAGED_BY, OPERATOR, environment_resource};
+use workload::names::{
+    GROUP, MANAGED_BY, OPERATOR, environment_resource, environment_resource_apart,
+};
 
 use crate::rollouts::State;
 use crate::rollouts::index::Resource;
@@ -36,15 +38,12 @@ pub(crate) async fn look(
         namespace,
     };
     if resources.is_empty() && is_used {
-        let name = environment_resource(environment);
-        let object = json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": "Environment",
-            "metadata": { "name": name, "labels": { MANAGED_BY: OPERATOR } },
-            "spec": { "environment": environment.to_string() },
-        });
-        let how = PatchParams::apply(OPERATOR).force();
-        let made = api.patch(&name, &how, &Patch::Apply(object)).await;
+        let mut name = environment_resource(environment);
+        let mut made = place.make(&name, environment).await;
+        if made.as_ref().is_err_and(is_taken) {
+            name = environment_resource_apart(environment);
+            made = place.make(&name, environment).await;
+        }
         return place.put(&name, made, environment).await;
     }
     for (name, resource) in resources {
@@ -66,6 +65,22 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Makes a resource. Not forced: one that a person has made for another environment stays what it is.
+    async fn make(
+        &self,
+        name: &str,
+        environment: &EnvironmentName,
+    ) -> Result<Environment, kube::Error> {
+        let object = json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": "Environment",
+            "metadata": { "name": name, "labels": { MANAGED_BY: OPERATOR } },
+            "spec": { "environment": environment.to_string() },
+        });
+        let how = PatchParams::apply(OPERATOR);
+        self.api.patch(name, &how, &Patch::Apply(object)).await
+    }
+
     async fn put(
         &self,
         name: &str,
@@ -151,6 +166,16 @@ impl Place<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Tells whether somebody else has written another environment into the resource of this name.
+fn is_taken(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut fields = causes.map(|cause| cause.field.as_str());
+    status.code == 409 && fields.any(|field| field == ".spec.environment")
 }
 
 fn is_ending(code: u16, message: &str) -> bool {

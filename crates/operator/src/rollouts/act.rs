@@ -228,9 +228,9 @@ mod tests {
     fn state(
         answer: impl Fn(&State) -> (u16, Value) + Clone + Send + Sync + 'static,
     ) -> (Arc<State>, Key) {
-        let state = scene::state(NO_HUB, move |state, _, path, _| {
+        let state = scene::state(NO_HUB, move |state, _, uri, _| {
             // Events are not answered.
-            match path.ends_with("/deployments/web") {
+            match uri.contains("/deployments/web?") {
                 true => answer(state),
                 false => scene::error(503, "ServiceUnavailable"),
             }

@@ -29,7 +29,7 @@ impl Tokens for NoTokens {
     }
 }
 
-/// Returns what is shared during a term, with this configuration. Every question (method, path, body) is answered with
+/// Returns what is shared during a term, with this configuration. Every question (method, address, body) is answered with
 /// a code and an object.
 pub(crate) fn state(
     config: &str,
@@ -42,9 +42,9 @@ pub(crate) fn state(
     let config = Config::load(&file).unwrap();
     Arc::new_cyclic(|state: &Weak<State>| {
         let state = state.clone();
-        let answer = move |method: &str, path: &str, body: Value| {
+        let answer = move |method: &str, uri: &str, body: Value| {
             let state = state.upgrade().unwrap();
-            answer(&state, method, path, body)
+            answer(&state, method, uri, body)
         };
         State::new(Rollouts {
             client: api(answer),
@@ -64,7 +64,7 @@ fn api(
             let (parts, body) = request.into_parts();
             let body = body.collect_bytes().await.unwrap();
             let body = serde_json::from_slice(&body).unwrap_or_default();
-            let (code, object) = answer(parts.method.as_str(), parts.uri.path(), body);
+            let (code, object) = answer(parts.method.as_str(), &parts.uri.to_string(), body);
             let response = Response::builder().status(code);
             let body = Body::from(object.to_string().into_bytes());
             Ok::<_, Infallible>(response.body(body).unwrap())
