@@ -146,12 +146,21 @@ impl Memory {
     /// Returns a reason that fits: one line, bounded.
     #[must_use]
     pub fn reason_of(text: &str) -> String {
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = one_line(text);
         if line.chars().count() <= LONGEST_REASON {
             return line;
         }
         line.chars().take(LONGEST_REASON - 1).chain(['…']).collect()
     }
+}
+
+/// Returns what somebody said in one line that a terminal shows and does not obey: programs, nodes and admission of others
+/// say what they like.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let words = text.split(|one: char| one.is_whitespace() || one.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 impl Recall {
@@ -307,6 +316,10 @@ mod tests {
     #[test]
     fn a_reason_is_one_bounded_line() {
         assert_eq!(Memory::reason_of(" a\n\tb  c\n"), "a b c");
+        assert_eq!(
+            Memory::reason_of("\u{1b}[2Ja\0b\u{9b}31mé\u{7f}"),
+            "[2Ja b 31mé"
+        );
         let long = Memory::reason_of(&"é".repeat(5000));
         assert_eq!(long.chars().count(), LONGEST_REASON);
         assert!(long.ends_with('…'));

@@ -168,7 +168,7 @@ fn fetches_are_counted_on_nodes_that_can_start_pods() {
     let mut failed = node(true, &[], &[]);
     let status = failed.status.as_mut().unwrap();
     status.prefetch = serde_json::from_value(
-        json!([{"generation": pin(13).to_string(), "state": "Failed", "message": "no room"}]),
+        json!([{"generation": pin(13).to_string(), "state": "Failed", "message": "no\u{1b}\nroom"}]),
     )
     .unwrap();
     for (name, node) in [
