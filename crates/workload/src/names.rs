@@ -45,23 +45,27 @@ pub const OPERATOR: &str = "nival-operator";
 /// otherwise have the same.
 #[must_use]
 pub fn environment_resource(environment: &env_spec::EnvironmentName) -> String {
-    let said = environment.to_string();
-    let mut name = String::with_capacity(said.len() + 7);
-    for (index, part) in [environment.owner(), environment.name()]
-        .into_iter()
-        .enumerate()
-    {
-        if index > 0 {
-            name.push('.');
-        }
-        let plain = |one: char| one.is_ascii_alphanumeric() || one == '-';
-        name.extend(part.chars().map(|one| if plain(one) { one } else { '-' }));
-    }
-    if name.replacen('.', "/", 1) == said {
+    let name = plain(environment);
+    if name.replacen('.', "/", 1) == environment.to_string() {
         return name;
     }
-    let digest = env_spec::Digest::of(said.as_bytes()).hex();
-    format!("{name}-{}", &digest[..6])
+    environment_resource_apart(environment)
+}
+
+/// Returns the name with six digits in any case, for where somebody else has taken the short one.
+#[must_use]
+pub fn environment_resource_apart(environment: &env_spec::EnvironmentName) -> String {
+    let digest = env_spec::Digest::of(environment.to_string().as_bytes()).hex();
+    format!("{}-{}", plain(environment), &digest[..6])
+}
+
+fn plain(environment: &env_spec::EnvironmentName) -> String {
+    let parts = [environment.owner(), environment.name()].map(|part| {
+        let plain = |one: char| one.is_ascii_alphanumeric() || one == '-';
+        let plain = part.chars().map(|one| if plain(one) { one } else { '-' });
+        plain.collect::<String>()
+    });
+    parts.join(".")
 }
 
 /// In a pod template: when `kubectl rollout restart` was last asked for.
@@ -104,6 +108,13 @@ mod tests {
         let name = |text: &str| environment_resource(&text.parse().unwrap());
         assert_eq!(name("acme/api"), "acme.api");
         assert_eq!(name("acme/my-api"), "acme.my-api");
+        let apart = environment_resource_apart(&"acme/api".parse().unwrap());
+        assert!(apart.starts_with("acme.api-") && apart.len() == "acme.api-".len() + 6);
+        let dotted = "a.b/c".parse().unwrap();
+        assert_eq!(
+            environment_resource_apart(&dotted),
+            environment_resource(&dotted)
+        );
         let odd = [
             "a.b/c", "a/b.c", "a/b_c", "a_b/c", "a-b/c", "a/b-c", "a/b-.c", "a/b..c",
         ];

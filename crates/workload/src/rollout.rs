@@ -50,6 +50,9 @@ pub struct Mark {
     /// How far it was; only comparable within one rollout. None before the newest template was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<i64>,
+    /// For how many pods that was: counts for different numbers are not comparable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<i32>,
     /// When.
     pub at: Timestamp,
 }
@@ -143,12 +146,21 @@ impl Memory {
     /// Returns a reason that fits: one line, bounded.
     #[must_use]
     pub fn reason_of(text: &str) -> String {
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = one_line(text);
         if line.chars().count() <= LONGEST_REASON {
             return line;
         }
         line.chars().take(LONGEST_REASON - 1).chain(['…']).collect()
     }
+}
+
+/// Returns what somebody said in one line that a terminal shows and does not obey: programs, nodes and admission of others
+/// say what they like.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let words = text.split(|one: char| one.is_whitespace() || one.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 impl Recall {
@@ -246,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_of_an_older_operator_is_read() {
+        let mut older = memory();
+        let at = older.started_at;
+        let (count, desired) = (Some(4), None);
+        older.progress = Some(Mark { count, desired, at });
+        let text = older.to_annotation();
+        assert!(!text.contains("desired"), "{text}");
+        assert_eq!(read(Some(&text), Some("7")), Recall::Known(older));
+    }
+
+    #[test]
     fn an_undo_brings_back_an_old_memory_and_the_label_tells() {
         let text = memory().to_annotation();
         assert_eq!(read(Some(&text), Some("9")), Recall::Outdated { serial: 9 });
@@ -293,6 +316,10 @@ mod tests {
     #[test]
     fn a_reason_is_one_bounded_line() {
         assert_eq!(Memory::reason_of(" a\n\tb  c\n"), "a b c");
+        assert_eq!(
+            Memory::reason_of("\u{1b}[2Ja\0b\u{9b}31mé\u{7f}"),
+            "[2Ja b 31mé"
+        );
         let long = Memory::reason_of(&"é".repeat(5000));
         assert_eq!(long.chars().count(), LONGEST_REASON);
         assert!(long.ends_with('…'));

@@ -228,9 +228,14 @@ pub fn system_of(architecture: &str) -> Option<System> {
     systems.get(architecture)?.parse().ok()
 }
 
-/// Tells whether what a term asks of the architecture holds; all its expressions must.
+/// Tells whether what a term asks of the architecture holds; all its expressions must. One that asks nothing at all fits
+/// no node.
 fn holds(term: &Value, architecture: &str) -> bool {
     let expressions = term.get("matchExpressions").and_then(Value::as_array);
+    let fields = term.get("matchFields").and_then(Value::as_array);
+    if expressions.into_iter().chain(fields).all(Vec::is_empty) {
+        return false;
+    }
     let mut about = expressions.into_iter().flatten().filter(|expression| {
         let key = expression.get("key").and_then(Value::as_str);
         key.is_some_and(|key| ARCHITECTURE.contains(&key))
@@ -355,12 +360,25 @@ mod tests {
         assert_eq!(systems(affinity(json!([term("NotIn", &["amd64"])]))), arm);
         let two = json!([term("In", &["arm64"]), term("In", &["amd64"])]);
         assert_eq!(systems(affinity(two)), both);
-        let open = json!([term("In", &["arm64"]), {"matchExpressions": []}]);
+        for empty in [json!({"matchExpressions": []}), json!({}), json!(null)] {
+            let one = json!([term("In", &["arm64"]), empty]);
+            assert_eq!(
+                systems(affinity(one)),
+                arm,
+                "a term that asks nothing fits no node"
+            );
+            assert_eq!(systems(affinity(json!([empty]))), Some(Vec::new()));
+        }
+        let name =
+            json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]});
+        let open = json!([term("In", &["arm64"]), name]);
         assert_eq!(
             systems(affinity(open)),
             None,
-            "a term that says nothing holds anywhere"
+            "that node may be any machine"
         );
+        let other = json!([term("In", &["arm64"]), {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]);
+        assert_eq!(systems(affinity(other)), None);
         let strange = json!({"nodeSelector": {"kubernetes.io/arch": "s390x"}});
         assert_eq!(systems(strange), Some(Vec::new()));
     }

@@ -1,5 +1,7 @@
 //! The systems of the nodes that run environments, as far as a generation must have something for each.
 
+use std::time::Duration;
+
 use env_spec::System;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Node;
@@ -41,6 +43,12 @@ impl Nodes {
         Self(store)
     }
 
+    /// Waits until they are known, at most for so long, and tells whether they are.
+    pub(crate) async fn known(&self, most: Duration) -> bool {
+        let ready = self.0.wait_until_ready();
+        matches!(tokio::time::timeout(most, ready).await, Ok(Ok(())))
+    }
+
     /// Returns nodes that somebody else watches.
     #[cfg(test)]
     pub(super) fn of(store: Store<PartialObjectMeta<Node>>) -> Self {
@@ -79,6 +87,21 @@ fn meet(asked: Option<Vec<System>>, there: Vec<System>) -> Vec<System> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn they_are_known_once_all_were_listed_even_if_there_are_none() {
+        let (store, mut writer) = reflector::store();
+        let nodes = Nodes::of(store);
+        assert!(!nodes.known(Duration::ZERO).await);
+        writer.apply_watcher_event(&watcher::Event::Init);
+        assert!(!nodes.known(Duration::ZERO).await);
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+        assert!(nodes.known(Duration::from_secs(60)).await);
+        let (store, writer) = reflector::store();
+        drop(writer);
+        let stopped = Nodes::of(store);
+        assert!(!stopped.known(Duration::from_secs(60)).await);
+    }
 
     #[test]
     fn what_the_template_says_counts_before_what_nodes_there_are() {

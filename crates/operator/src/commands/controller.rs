@@ -24,6 +24,8 @@ use crate::settings::Config;
 
 /// The Service through which the API server asks, unless told otherwise.
 const SERVICE: &str = "nival-controller";
+/// How long nodes that cannot be watched keep the webhooks from being served.
+const NODES_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests that are under way may take to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
@@ -91,10 +93,15 @@ pub(crate) async fn run(global: &Global, wish: &Controller) -> Result<(), Failur
     tasks.spawn(leadership.while_leading(stop.clone(), lead));
 
     let nodes = Nodes::watch(client, stop.clone());
-    let router = admission::router(Judge { resolver, nodes }, metrics);
+    let judge = Judge {
+        resolver,
+        nodes: nodes.clone(),
+    };
+    let router = admission::router(judge, metrics);
     let handle = Handle::new();
     let drain = Duration::from_secs(wish.drain_seconds);
-    tasks.spawn(end_gently(handle.clone(), readiness, drain, stop.clone()));
+    let ending = end_gently(handle.clone(), nodes, readiness, drain, stop.clone());
+    tasks.spawn(ending);
     let server = axum_server::bind_rustls(wish.listen, tls).handle(handle);
     let served = server.serve(router.into_make_service()).await;
     stop.cancel();
@@ -106,11 +113,19 @@ pub(crate) async fn run(global: &Global, wish: &Controller) -> Result<(), Failur
 /// Says when the webhooks are served, and ends them when told to stop.
 async fn end_gently(
     handle: Handle<SocketAddr>,
+    nodes: Nodes,
     readiness: Readiness,
     drain: Duration,
     stop: CancellationToken,
 ) {
     if let Some(address) = handle.listening().await {
+        // Whoever does not know the nodes lets in what they have nothing for.
+        let known = stop.run_until_cancelled(nodes.known(NODES_TIMEOUT)).await;
+        if known == Some(false) {
+            tracing::warn!(
+                "the nodes are not known yet: until they are, generations are not checked for their systems"
+            );
+        }
         tracing::info!(%address, "serving webhooks");
         readiness.set(true);
     }

@@ -4,6 +4,8 @@ mod conditions;
 mod status;
 
 #[cfg(test)]
+mod looks;
+#[cfg(test)]
 mod tests;
 
 use api::kubernetes::{Environment, VERSION};
@@ -11,10 +13,12 @@ use env_spec::EnvironmentName;
 use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
-use workload::names::{GROUP, MANAGED_BY, OPERATOR, environment_resource};
+use workload::names::{
+    GROUP, MANAGED_BY, OPERATOR, environment_resource, environment_resource_apart,
+};
 
 use crate::rollouts::State;
-use crate::rollouts::index::{Index, Resource};
+use crate::rollouts::index::Resource;
 use status::Seen;
 
 /// Looks at an environment as a namespace uses it.
@@ -34,15 +38,12 @@ pub(crate) async fn look(
         namespace,
     };
     if resources.is_empty() && is_used {
-        let name = environment_resource(environment);
-        let object = json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": "Environment",
-            "metadata": { "name": name, "labels": { MANAGED_BY: OPERATOR } },
-            "spec": { "environment": environment.to_string() },
-        });
-        let how = PatchParams::apply(OPERATOR).force();
-        let made = api.patch(&name, &how, &Patch::Apply(object)).await;
+        let mut name = environment_resource(environment);
+        let mut made = place.make(&name, environment).await;
+        if made.as_ref().is_err_and(is_taken) {
+            name = environment_resource_apart(environment);
+            made = place.make(&name, environment).await;
+        }
         return place.put(&name, made, environment).await;
     }
     for (name, resource) in resources {
@@ -64,6 +65,22 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Makes a resource. Not forced: one that a person has made for another environment stays what it is.
+    async fn make(
+        &self,
+        name: &str,
+        environment: &EnvironmentName,
+    ) -> Result<Environment, kube::Error> {
+        let object = json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": "Environment",
+            "metadata": { "name": name, "labels": { MANAGED_BY: OPERATOR } },
+            "spec": { "environment": environment.to_string() },
+        });
+        let how = PatchParams::apply(OPERATOR);
+        self.api.patch(name, &how, &Patch::Apply(object)).await
+    }
+
     async fn put(
         &self,
         name: &str,
@@ -77,11 +94,12 @@ impl Place<'_> {
             }
             other => other?,
         };
-        let put = |index: &mut Index| {
-            index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(made));
-            index.resources(self.namespace, environment)
-        };
-        for (name, resource) in self.state.with(put) {
+        let (items, resources) = self.state.with(|index| {
+            let items = index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(made));
+            (items, index.resources(self.namespace, environment))
+        });
+        self.state.look_at(items);
+        for (name, resource) in resources {
             self.write(&name, &resource, environment).await?;
         }
         Ok(())
@@ -115,21 +133,26 @@ impl Place<'_> {
             "status": status,
         });
         let how = PatchParams::apply(OPERATOR).force();
-        match self
+        let answer = self
             .api
             .patch_status(name, &how, &Patch::Apply(object))
-            .await
-        {
-            Ok(written) => {
-                self.state.with(|index| {
-                    index.put_resource(self.namespace.to_owned(), name.to_owned(), Some(written))
-                });
-                Ok(())
-            }
-            // It is gone, or another of that name: the watch tells.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(error),
-        }
+            .await;
+        // A person may have changed it meanwhile, and the watch brings only what is not known yet.
+        let written = match answer {
+            Ok(written) => Some(written),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            // It is another of that name: the watch tells.
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.state.take(
+            |index| {
+                let known = index.resource(self.namespace, name);
+                known.is_some_and(|known| known.uid == resource.uid)
+            },
+            |index| index.put_resource(self.namespace.to_owned(), name.to_owned(), written),
+        );
+        Ok(())
     }
 
     async fn remove(&self, name: &str, resource: &Resource) -> Result<(), kube::Error> {
@@ -143,6 +166,16 @@ impl Place<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Tells whether somebody else has written another environment into the resource of this name.
+fn is_taken(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut fields = causes.map(|cause| cause.field.as_str());
+    status.code == 409 && fields.any(|field| field == ".spec.environment")
 }
 
 fn is_ending(code: u16, message: &str) -> bool {

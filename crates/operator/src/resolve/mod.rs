@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use api::hub::error::ErrorCode;
 use env_spec::generation::{Generation, LivePointer};
 use env_spec::{EnvironmentName, Pin, Reference, System};
+use workload::policy::Verdict;
 
 pub(crate) use error::ResolveError;
 #[cfg(test)]
@@ -159,6 +160,21 @@ impl Resolver {
             }
             // A static copy of a hub answers at once with what it has.
             tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Refuses a namespace that policy keeps from an environment; the hub is not asked.
+    pub(crate) fn check_policy(
+        &self,
+        namespace: &str,
+        environment: &EnvironmentName,
+    ) -> Result<(), ResolveError> {
+        match self.0.config.now().policy.verdict(namespace, environment) {
+            Verdict::Denied => Err(ResolveError::NotVisible {
+                environment: environment.clone(),
+                namespace: namespace.to_owned(),
+            }),
+            Verdict::Allowed { .. } | Verdict::IfPublic => Ok(()),
         }
     }
 

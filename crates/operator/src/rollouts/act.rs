@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use env_spec::System;
 use jiff::Timestamp;
@@ -15,9 +14,6 @@ use super::index::{Index, Item, Want};
 use super::patch::{apply, environment_of, tracked_uses};
 use super::seen::{Key, Workload, read, resource};
 use super::{State, nodes, pods, told};
-
-/// Where another was quicker, its change is on its way here.
-const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
 /// What a decision needs beside the workload itself.
 struct Around {
@@ -58,11 +54,10 @@ pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
         let written = carry_out(state, key, &workload, write, &decision).await;
         match written {
             Ok(()) => {}
-            Err(error) if is_conflict(&error) => {
-                state.queue.add(Item::Workload(key.clone()), AFTER_CONFLICT);
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                take(state, key, &workload.uid, None);
                 return Ok(());
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(kube::Error::Api(status)) if is_refusal(status.code, &status.message) => {
                 let mut held = decide::refused(&situation, &status.message);
                 if let Some(write) = held.write.take() {
@@ -136,8 +131,7 @@ async fn carry_out(
     let object = apply(key, workload, &write);
     let object = api.patch(&key.name, &how, &Patch::Apply(object)).await?;
     let read = read(key.kind, object).map(|(_, workload)| workload);
-    let items = state.with(|index| index.put_workload(key.clone(), read));
-    state.look_at(items);
+    take(state, key, &workload.uid, read);
     if let Some(news) = decision.news {
         let memory = &write.memory;
         tracing::info!(
@@ -151,6 +145,14 @@ async fn carry_out(
         told::tell(&state.recorder, key, workload, news, memory).await;
     }
     Ok(())
+}
+
+/// Takes what the API server answered about a workload.
+fn take(state: &State, key: &Key, uid: &str, answer: Option<Workload>) {
+    state.take(
+        |index| index.workload(key).is_some_and(|known| known.uid == uid),
+        |index| index.put_workload(key.clone(), answer),
+    );
 }
 
 async fn unblock(state: &State, key: &Key, workload: &Workload) -> Result<(), kube::Error> {
@@ -198,10 +200,6 @@ fn environments_of(key: &Key, workload: &Workload) -> Vec<Item> {
         .collect()
 }
 
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
-}
-
 /// Tells whether admission refused: an answer that asking again does not change. That the operator may not do it at
 /// all is said by the same code, but is no word about the generation.
 fn is_refusal(code: u16, message: &str) -> bool {
@@ -211,7 +209,88 @@ fn is_refusal(code: u16, message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::rollouts::index::Answer;
+    use crate::rollouts::scene::{self, NO_HUB};
+
+    fn deployment(uid: &str, version: u64) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "uid": uid, "resourceVersion": version.to_string(),
+                "annotations": {"nival.dev/track": "latest"}},
+            "spec": {"template": {"metadata": {"annotations": {"nival.dev/environment": "acme/api"}}}},
+        })
+    }
+
+    /// Returns a term of leading in which a Deployment is known and has something to be written.
+    fn state(
+        answer: impl Fn(&State) -> (u16, Value) + Clone + Send + Sync + 'static,
+    ) -> (Arc<State>, Key) {
+        let state = scene::state(NO_HUB, move |state, _, uri, _| {
+            // Events are not answered.
+            match uri.contains("/deployments/web?") {
+                true => answer(state),
+                false => scene::error(503, "ServiceUnavailable"),
+            }
+        });
+        let (key, workload) = read_one(deployment("old", 1));
+        state.with(|index| index.put_workload(key.clone(), Some(workload)));
+        let digest = "0".repeat(64);
+        let answer = Answer {
+            live: Some(Live {
+                pin: format!("acme/api:12@sha256:{digest}").parse().unwrap(),
+                sequence: 5,
+                since: String::new(),
+            }),
+            ..Answer::default()
+        };
+        let environment = "acme/api".parse().unwrap();
+        state.with(|index| index.put_answer("shop", &environment, Ok(answer)));
+        (state, key)
+    }
+
+    fn read_one(object: Value) -> (Key, Workload) {
+        read(
+            workload::template::Kind::Deployment,
+            serde_json::from_value(object).unwrap(),
+        )
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_is_gone_or_another_by_the_time_of_an_answer_stays_so() {
+        let (state, key) = state(|state| {
+            let (key, _) = read_one(deployment("old", 1));
+            state.with(|index| index.put_workload(key, None));
+            (200, deployment("old", 2))
+        });
+        look(&state, &key).await.unwrap();
+        assert!(state.with(|index| index.workload(&key)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_a_failure_so_that_what_never_fits_is_tried_less_and_less() {
+        let (state, key) = state(|_| scene::error(409, "Conflict"));
+        let failed = look(&state, &key).await.unwrap_err();
+        assert!(matches!(failed, kube::Error::Api(status) if status.code == 409));
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_is_not_found_is_no_longer_known_but_another_of_its_name_is() {
+        let (gone, key) = state(|_| scene::error(404, "NotFound"));
+        look(&gone, &key).await.unwrap();
+        assert!(gone.with(|index| index.workload(&key)).is_none());
+        let (renewed, key) = state(|state| {
+            let (key, workload) = read_one(deployment("new", 1));
+            state.with(|index| index.put_workload(key, Some(workload)));
+            scene::error(404, "NotFound")
+        });
+        look(&renewed, &key).await.unwrap();
+        let known = renewed.with(|index| index.workload(&key)).unwrap();
+        assert_eq!(known.uid, "new");
+    }
 
     #[test]
     fn a_refusal_by_admission_is_told_from_a_missing_right_and_from_trouble() {

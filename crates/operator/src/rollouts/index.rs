@@ -40,14 +40,23 @@ pub(crate) struct Index {
 impl Index {
     /// Takes a workload as it is now, or notes that it is gone or runs in no environment any more.
     pub(crate) fn put_workload(&mut self, key: Key, workload: Option<Workload>) -> Vec<Item> {
-        let known = self.workloads.get(&key);
         // What a write answered may be newer than what the watch still brings.
-        if let (Some(known), Some(workload)) = (known, &workload)
-            && (known.as_ref() == workload || known.is_newer_than(workload))
+        if let (Some(known), Some(workload)) = (self.workloads.get(&key), &workload)
+            && known.is_newer_than(workload)
         {
             return Vec::new();
         }
-        if known.is_none() && workload.is_none() {
+        self.put_listed_workload(key, workload)
+    }
+
+    /// Takes a workload as a new list has it, whatever was known: an API server that was restored counts from lower
+    /// again, and all it says would be too old for ever.
+    pub(crate) fn put_listed_workload(
+        &mut self,
+        key: Key,
+        workload: Option<Workload>,
+    ) -> Vec<Item> {
+        if self.workloads.get(&key).map(Arc::as_ref) == workload.as_ref() {
             return Vec::new();
         }
         let workload = workload.map(Arc::new);
@@ -225,6 +234,12 @@ impl Index {
         self.resources.keys().cloned().collect()
     }
 
+    /// Returns the resource of this name.
+    pub(crate) fn resource(&self, namespace: &str, name: &str) -> Option<&Resource> {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.resources.get(&place)
+    }
+
     /// Returns a namespace's resources of an environment.
     pub(crate) fn resources(
         &self,
@@ -306,18 +321,24 @@ impl Index {
         self.wants.get(key)
     }
 
-    /// Returns what a node should be asked to fetch: what is wanted of it, and what it was asked for on behalf of a
-    /// rollout that this process has not looked at yet.
-    pub(crate) fn wanted_of(&self, name: &str) -> BTreeSet<String> {
-        let wanted = self.wants.values().filter(|want| want.nodes.contains(name));
-        let mut pins: BTreeSet<String> = wanted.flat_map(|want| want.pins.clone()).collect();
+    /// Returns what a node should be asked to fetch, by the namespaces that want it: what is wanted of it, and what it
+    /// was asked for on behalf of a rollout that this process has not looked at yet.
+    pub(crate) fn wanted_of(&self, name: &str) -> BTreeMap<&str, BTreeSet<String>> {
+        let mut pins: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (key, want) in &self.wants {
+            if want.nodes.contains(name) {
+                let own = pins.entry(&key.namespace).or_default();
+                own.extend(want.pins.iter().cloned());
+            }
+        }
         let Some(node) = self.nodes.get(name).filter(|node| !node.asked.is_empty()) else {
             return pins;
         };
         for (key, workload) in &self.workloads {
             if !self.wants.contains_key(key) {
                 let coming = workload.coming().into_iter();
-                pins.extend(coming.filter(|pin| node.asked.contains(pin)));
+                let own = pins.entry(&key.namespace).or_default();
+                own.extend(coming.filter(|pin| node.asked.contains(pin)));
             }
         }
         pins

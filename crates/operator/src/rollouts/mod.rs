@@ -16,6 +16,8 @@ mod pointers;
 mod progress;
 mod queue;
 mod reason;
+#[cfg(test)]
+pub(crate) mod scene;
 pub(crate) mod seen;
 mod told;
 mod watching;
@@ -42,6 +44,8 @@ pub(crate) use told::Metrics;
 const WORKERS: usize = 8;
 /// How long changes of an environment's workloads are gathered before its state is written.
 const GATHER: Duration = Duration::from_millis(500);
+/// How many conflicts in a row are nothing to speak of.
+const QUIET_CONFLICTS: u32 = 3;
 /// How many kinds are watched.
 const KINDS: usize = 9;
 
@@ -97,20 +101,7 @@ impl Rollouts {
 
     /// Does it until told to stop. Whatever was under way is in the cluster, so whoever leads next goes on with it.
     pub(crate) async fn lead(self, stop: CancellationToken) {
-        let reporter = Reporter {
-            controller: OPERATOR.to_owned(),
-            instance: Some(self.identity),
-        };
-        let state = Arc::new(State {
-            recorder: Recorder::new(self.client.clone(), reporter),
-            client: self.client,
-            resolver: self.resolver,
-            metrics: self.metrics,
-            queue: Queue::new(),
-            index: Mutex::default(),
-            used_changed: Notify::new(),
-            listed: watch::Sender::new(BTreeSet::new()),
-        });
+        let state = Arc::new(State::new(self));
         let workers = async {
             // What a list has not named yet is not gone: nothing is done before all are known.
             let mut listed = state.listed.subscribe();
@@ -134,9 +125,40 @@ impl Rollouts {
 }
 
 impl State {
+    fn new(rollouts: Rollouts) -> Self {
+        let reporter = Reporter {
+            controller: OPERATOR.to_owned(),
+            instance: Some(rollouts.identity),
+        };
+        Self {
+            recorder: Recorder::new(rollouts.client.clone(), reporter),
+            client: rollouts.client,
+            resolver: rollouts.resolver,
+            metrics: rollouts.metrics,
+            queue: Queue::new(),
+            index: Mutex::default(),
+            used_changed: Notify::new(),
+            listed: watch::Sender::new(BTreeSet::new()),
+        }
+    }
+
     /// Looks into the index, or changes it; nothing is waited for meanwhile.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Index) -> T) -> T {
         work(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes what a write answered, or that nothing is there any more, if it is about what is known just now: what the
+    /// watch said to be gone meanwhile must not come back, since it says so only once.
+    pub(crate) fn take(
+        &self,
+        is_known: impl FnOnce(&Index) -> bool,
+        put: impl FnOnce(&mut Index) -> Vec<Item>,
+    ) {
+        let items = self.with(|index| match is_known(index) {
+            true => put(index),
+            false => Vec::new(),
+        });
+        self.look_at(items);
     }
 
     /// Asks for looks at what a change has touched.
@@ -180,14 +202,22 @@ async fn work(state: &State) {
         match result {
             Ok(()) => state.queue.done(&item),
             Err(error) => {
+                let failures = state.queue.failed(&item);
+                // Another was quicker, and what it changed is on its way here.
+                if is_conflict(&error) && failures <= QUIET_CONFLICTS {
+                    continue;
+                }
                 state.metrics.errors.count("reconcile", what);
                 tracing::warn!(
                     ?item,
                     error = one_line(&error),
                     "the look failed; it is tried again"
                 );
-                state.queue.failed(&item);
             }
         }
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }

@@ -1,6 +1,6 @@
 //! What nodes are asked to fetch before pods need it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::kubernetes::{NivalNode, VERSION};
 use env_spec::{Pin, System};
@@ -73,11 +73,24 @@ async fn nodes_of(
     }
 }
 
+/// Returns as many of them as may be, one of each namespace in turn: who wants much does not keep others waiting.
+fn fairly(wanted: BTreeMap<&str, BTreeSet<String>>, most: usize) -> BTreeSet<String> {
+    let mut turns: Vec<_> = wanted.into_values().map(BTreeSet::into_iter).collect();
+    let mut chosen = BTreeSet::new();
+    while !turns.is_empty() {
+        turns.retain_mut(|turn| {
+            let next = turn.next().filter(|_| chosen.len() < most);
+            next.map(|pin| chosen.insert(pin)).is_some()
+        });
+    }
+    chosen
+}
+
 /// Asks a node for what is wanted of it, and no longer for what is not.
 pub(super) async fn ask(state: &State, name: &str) -> Result<(), kube::Error> {
     let found = state.with(|index| {
         let node = index.nodes().get(name)?;
-        let wanted = index.wanted_of(name);
+        let wanted = fairly(index.wanted_of(name), MOST_AT_ONCE);
         let asked: BTreeSet<String> = node.asked.iter().cloned().collect();
         (wanted != asked).then(|| (node.uid.clone(), wanted))
     });
@@ -86,7 +99,6 @@ pub(super) async fn ask(state: &State, name: &str) -> Result<(), kube::Error> {
     };
     let wanted: Vec<_> = wanted
         .iter()
-        .take(MOST_AT_ONCE)
         .map(|pin| json!({ "generation": pin }))
         .collect();
     let object = json!({
@@ -98,8 +110,49 @@ pub(super) async fn ask(state: &State, name: &str) -> Result<(), kube::Error> {
     });
     let nodes: Api<NivalNode> = Api::all(state.client.clone());
     let how = PatchParams::apply(OPERATOR).force();
-    let node = nodes.patch(name, &how, &Patch::Apply(object)).await?;
-    let items = state.with(|index| index.put_node(name.to_owned(), Some(node)));
-    state.look_at(items);
+    let node = match nodes.patch(name, &how, &Patch::Apply(object)).await {
+        Ok(node) => Some(node),
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => return Err(error),
+    };
+    state.take(
+        |index| {
+            index
+                .nodes()
+                .get(name)
+                .is_some_and(|known| known.uid == uid)
+        },
+        |index| index.put_node(name.to_owned(), node),
+    );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_wants_much_leaves_room_for_others() {
+        let many = |name: &str, count: usize| -> BTreeSet<String> {
+            (0..count).map(|one| format!("{name}/{one:03}")).collect()
+        };
+        let wanted = || {
+            BTreeMap::from([
+                ("a", many("a", 99)),
+                ("b", many("b", 2)),
+                ("c", many("c", 1)),
+            ])
+        };
+        let chosen = fairly(wanted(), 6);
+        let expected = ["a/000", "a/001", "a/002", "b/000", "b/001", "c/000"];
+        assert_eq!(chosen.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(fairly(wanted(), 200).len(), 102);
+        assert_eq!(fairly(wanted(), 2).len(), 2);
+        let shared = BTreeMap::from([("a", many("x", 3)), ("b", many("x", 3))]);
+        assert_eq!(
+            fairly(shared, 3),
+            many("x", 3),
+            "what several want counts once"
+        );
+    }
 }

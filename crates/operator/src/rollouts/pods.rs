@@ -10,7 +10,7 @@ use super::State;
 use super::reason::{self, Weight, short};
 use super::seen::{Key, Workload};
 
-/// How many pods and events are looked at: the first ones say as much as all.
+/// How many pods and events are looked at, at a time: for why they do not come up the first ones say as much as all.
 const ENOUGH: u32 = 200;
 /// By this label a StatefulSet's pods say which revision they are of.
 const REVISION: &str = "controller-revision-hash";
@@ -57,22 +57,29 @@ pub(super) async fn unblock(
     key: &Key,
     workload: &Workload,
 ) -> Result<Option<String>, kube::Error> {
-    let Some(revisions) = &workload.revisions else {
+    let (Some([update, current]), Some(selector)) = (&workload.revisions, &workload.selector)
+    else {
         return Ok(None);
     };
-    let pods = pods_of(state, key, workload).await?;
-    let in_the_way = pods.into_iter().find(|pod| {
-        let revision = pod.labels().get(REVISION);
-        let own = pod
-            .owner_references()
-            .iter()
-            .any(|one| one.uid == workload.uid);
-        own && revision.is_some_and(|revision| !revisions.contains(revision))
+    // Of a large one most pods are of those two; `notin` alone would take pods that say nothing of it.
+    let others = format!("{selector},{REVISION},{REVISION} notin ({update},{current})");
+    let pods: Api<Pod> = Api::namespaced(state.client.clone(), &key.namespace);
+    let in_the_way = |pod: &Pod| {
+        let mut owners = pod.owner_references().iter();
+        owners.any(|one| one.uid == workload.uid)
             && pod.metadata.deletion_timestamp.is_none()
             && !is_ready(pod)
-    });
-    let Some(pod) = in_the_way else {
-        return Ok(None);
+    };
+    let mut question = ListParams::default().labels(&others).limit(ENOUGH);
+    let pod = loop {
+        let page = pods.list(&question).await?;
+        if let Some(pod) = page.items.into_iter().find(in_the_way) {
+            break pod;
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => question = question.continue_token(&token),
+            None => return Ok(None),
+        }
     };
     // Only that one, and only as it was seen: it may have become ready since.
     let how = DeleteParams::default().preconditions(Preconditions {
@@ -80,7 +87,6 @@ pub(super) async fn unblock(
         resource_version: pod.metadata.resource_version.clone(),
     });
     let name = pod.name_any();
-    let pods: Api<Pod> = Api::namespaced(state.client.clone(), &key.namespace);
     pods.delete(&name, &how).await?;
     Ok(Some(name))
 }
@@ -139,4 +145,61 @@ async fn last_warning(
             None => message,
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+    use workload::template::Kind;
+
+    use super::*;
+    use crate::rollouts::scene::{self, NO_HUB};
+    use crate::rollouts::seen::read;
+
+    fn pod(name: &str, owner: &str, ready: bool) -> Value {
+        let ready = if ready { "True" } else { "False" };
+        json!({
+            "metadata": {"name": name, "uid": name, "resourceVersion": "1",
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": owner}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        })
+    }
+
+    #[tokio::test]
+    async fn a_stuck_pod_is_found_however_many_pods_there_are() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let state = scene::state(NO_HUB, move |_, method, uri, _| {
+            log.lock().unwrap().push(format!("{method} {uri}"));
+            let (items, token) = match uri.contains("continue=more") {
+                true => (
+                    json!([pod("another", "x", false), pod("stuck", "u", false)]),
+                    "",
+                ),
+                false => (json!([pod("fine", "u", true)]), "more"),
+            };
+            let list = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"continue": token}, "items": items});
+            match method {
+                "GET" => (200, list),
+                _ => (200, pod("stuck", "u", false)),
+            }
+        });
+        let object = json!({
+            "metadata": {"name": "db", "namespace": "shop", "uid": "u"},
+            "spec": {"selector": {"matchLabels": {"app": "db"}}, "template": {"metadata": {"annotations": {
+                "nival.dev/environment": "acme/api"}}}},
+            "status": {"updateRevision": "db-3", "currentRevision": "db-1"},
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let (key, workload) = read(Kind::StatefulSet, object).unwrap();
+        let deleted = unblock(&state, &key, &workload).await.unwrap();
+        assert_eq!(deleted.as_deref(), Some("stuck"));
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 3, "{asked:?}");
+        let selector = "app%3Ddb%2Ccontroller-revision-hash%2Ccontroller-revision-hash+notin+%28db-3%2Cdb-1%29";
+        assert!(asked[0].contains(selector), "{asked:?}");
+        assert!(asked[2].starts_with("DELETE ") && asked[2].contains("/pods/stuck"));
+    }
 }

@@ -66,7 +66,7 @@ pub(super) async fn follow(state: &Arc<State>) {
                 wake: Arc::clone(&wake),
             };
             let waiter = Waiter {
-                task: tokio::spawn(one.run()),
+                task: tokio::spawn(one.run(None)),
                 wake,
                 namespaces,
                 tracked,
@@ -75,6 +75,20 @@ pub(super) async fn follow(state: &Arc<State>) {
         }
         state.used_changed.notified().await;
     }
+}
+
+/// Why nobody got an answer.
+#[derive(Default)]
+struct Refused {
+    /// What was said to one namespace, and is no other's business.
+    own: BTreeMap<String, ResolveError>,
+    /// Why the hub answers nobody just now.
+    shared: Option<ResolveError>,
+}
+
+/// Tells whether an error is the hub's own trouble, whoever asks; trouble with a credential is that of a namespace.
+fn is_the_hubs(error: &ResolveError) -> bool {
+    error.is_transient() && !matches!(error, ResolveError::Credential { .. })
 }
 
 /// One environment's waiter.
@@ -86,8 +100,7 @@ struct One {
 }
 
 impl One {
-    async fn run(self) {
-        let mut newest: Option<LivePointer> = None;
+    async fn run(self, mut newest: Option<LivePointer>) {
         let mut rest = FIRST_REST;
         loop {
             let used = self.state.with(|index| index.used());
@@ -99,7 +112,7 @@ impl One {
                 asked = self.ask(&namespaces, newest.as_ref(), tracked, count) => asked,
                 // Those who have come do not wait until the hub has news.
                 () = self.wake.notified(), if newest.is_some() => {
-                    self.tell(&namespaces, newest.as_ref()).await;
+                    self.tell(&self.namespaces(), newest.as_ref()).await;
                     continue;
                 }
             };
@@ -112,17 +125,26 @@ impl One {
                         self.rest(GLANCE).await;
                     }
                 }
-                Err(error) => {
-                    self.state.metrics.errors.hub(error.reason());
-                    tracing::warn!(environment = %self.environment, error = one_line(&error), "the hub gave no live pointer");
+                Err(refused) => {
+                    if let Some(error) = refused.shared.as_ref().or(refused.own.values().last()) {
+                        self.state.metrics.errors.hub(error.reason());
+                        tracing::warn!(environment = %self.environment, error = one_line(error), "the hub gave no live pointer");
+                    }
                     for namespace in &namespaces {
-                        self.refuse(namespace, &error);
+                        self.tell_refused(namespace, &refused);
                     }
                     self.rest(rest).await;
                     rest = (rest * 2).min(LAST_REST);
                 }
             }
         }
+    }
+
+    /// Returns who uses the environment now.
+    fn namespaces(&self) -> Vec<String> {
+        let mut used = self.state.with(|index| index.used());
+        let own = used.remove(&self.environment);
+        own.map(|(namespaces, _)| namespaces).unwrap_or_default()
     }
 
     async fn rest(&self, time: Duration) {
@@ -139,7 +161,7 @@ impl One {
         newest: Option<&LivePointer>,
         tracked: bool,
         count: usize,
-    ) -> Result<Option<LivePointer>, ResolveError> {
+    ) -> Result<Option<LivePointer>, Refused> {
         let after = newest.map_or(0, |pointer| pointer.sequence);
         // Where more wait than may, each waits for a shorter time, so that all have their turn.
         let share = u32::try_from(count.div_ceil(MOST_WAITERS)).unwrap_or(u32::MAX);
@@ -148,7 +170,7 @@ impl One {
             _ => Duration::ZERO,
         };
         let _place = self.places.acquire().await;
-        let mut refused = None;
+        let mut refused = Refused::default();
         for namespace in namespaces {
             let asked = self
                 .state
@@ -156,14 +178,19 @@ impl One {
                 .live_after(namespace, &self.environment, after, wait);
             match asked.await {
                 Ok(pointer) => return Ok(pointer),
+                Err(error) if is_the_hubs(&error) => {
+                    refused.shared = Some(error);
+                    return Err(refused);
+                }
                 // What one namespace may not see, another may.
-                Err(error) if !error.is_transient() => refused = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    refused.own.insert(namespace.clone(), error);
+                }
             }
         }
-        match refused {
-            Some(error) => Err(error),
-            None => Ok(None),
+        match refused.own.is_empty() {
+            true => Ok(None),
+            false => Err(refused),
         }
     }
 
@@ -195,6 +222,23 @@ impl One {
         }
     }
 
+    /// Tells a namespace why there is no answer: in its own words, or in those that all may hear whom policy lets in.
+    fn tell_refused(&self, namespace: &str, refused: &Refused) {
+        let policy = || {
+            self.state
+                .resolver
+                .check_policy(namespace, &self.environment)
+        };
+        match (refused.own.get(namespace), &refused.shared) {
+            (Some(own), _) => self.refuse(namespace, own),
+            (None, Some(shared)) => match policy() {
+                Ok(()) => self.refuse(namespace, shared),
+                Err(denied) => self.refuse(namespace, &denied),
+            },
+            (None, None) => {}
+        }
+    }
+
     fn refuse(&self, namespace: &str, error: &ResolveError) {
         let trouble = Trouble {
             reason: error.reason(),
@@ -205,3 +249,6 @@ impl One {
         self.state.look_at(self.state.with(put));
     }
 }
+
+#[cfg(test)]
+mod tests;

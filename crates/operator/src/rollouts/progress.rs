@@ -71,6 +71,8 @@ impl Progress {
             }
             Kind::StatefulSet => {
                 let desired = number("/spec/replicas").unwrap_or(1);
+                // Where it shrinks, the pods with the highest ordinals go, which were replaced first.
+                let going = status("replicas").saturating_sub(desired).max(0);
                 let partition = number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
                 let rolling = text("/spec/updateStrategy/type") != Some("OnDelete");
                 Self {
@@ -80,8 +82,8 @@ impl Progress {
                     } else {
                         desired
                     },
-                    total: status("replicas"),
-                    updated: status("updatedReplicas"),
+                    total: status("replicas").saturating_sub(going),
+                    updated: status("updatedReplicas").saturating_sub(going).max(0),
                     available: status("availableReplicas"),
                     replaces: rolling,
                     ordered: rolling && text("/spec/podManagementPolicy") != Some("Parallel"),
@@ -152,10 +154,15 @@ impl Progress {
     }
 
     /// Returns how far the replacing is: it grows with each pod of the newest template that comes, with each older
-    /// one that goes, and with each one that is up.
+    /// one that goes, and with each one that is up. More than there should be count for nothing: they go when fewer
+    /// are wanted.
     pub(crate) fn count(&self) -> i64 {
         let old = self.total.saturating_sub(self.updated).max(0);
-        i64::from(self.updated) - i64::from(old) + i64::from(self.available)
+        let (updated, available) = (
+            self.updated.min(self.wanted),
+            self.available.min(self.desired),
+        );
+        i64::from(updated) - i64::from(old) + i64::from(available)
     }
 
     /// Tells whether time counts: whether something else than a person should be replacing pods.
@@ -274,6 +281,23 @@ mod tests {
         let by_hand = json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}});
         let by_hand = set(by_hand, status(1, 3));
         assert!(!by_hand.is_moving() && !by_hand.ordered && !by_hand.is_complete());
+    }
+
+    #[test]
+    fn pods_that_go_because_fewer_are_wanted_take_nothing_from_the_count() {
+        // Six of ten were replaced; five are wanted, and the others go.
+        let count = |total: i32, updated: i32, available: i32| {
+            deployment(5, &json!({"observedGeneration": 3, "replicas": total, "updatedReplicas": updated, "availableReplicas": available})).count()
+        };
+        assert!(count(10, 6, 10) <= count(5, 3, 5));
+        let set = |total: i32, updated: i32, available: i32| {
+            let object = json!({"metadata": {"generation": 1}, "spec": {"replicas": 5}, "status": {
+                "observedGeneration": 1, "replicas": total, "updatedReplicas": updated, "availableReplicas": available}});
+            Progress::of(Kind::StatefulSet, &object)
+        };
+        assert_eq!(set(10, 4, 10).count(), set(5, 0, 5).count());
+        assert_eq!(set(10, 7, 10).count(), set(5, 2, 5).count());
+        assert!(!set(10, 7, 10).is_complete() && set(10, 10, 10).is_complete());
     }
 
     #[test]

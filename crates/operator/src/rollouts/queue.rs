@@ -70,10 +70,11 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         self.changed.notify_one();
     }
 
-    /// Says that a look failed; there will be another one.
-    pub(crate) fn failed(&self, item: &T) {
-        self.lock().failed(item, Instant::now());
+    /// Says that a look failed; there will be another one. Returns how many have failed in a row.
+    pub(crate) fn failed(&self, item: &T) -> u32 {
+        let failures = self.lock().failed(item, Instant::now());
         self.changed.notify_one();
+        failures
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
@@ -96,12 +97,14 @@ impl<T: Clone + Eq + Hash + Ord> Inner<T> {
         self.failures.remove(item);
     }
 
-    fn failed(&mut self, item: &T, now: Instant) {
+    fn failed(&mut self, item: &T, now: Instant) -> u32 {
         self.running.remove(item);
         let failures = self.failures.entry(item.clone()).or_default();
         let delay = FIRST_RETRY * 2u32.saturating_pow((*failures).min(10));
         *failures += 1;
+        let failures = *failures;
         self.add(item.clone(), now + delay.min(LAST_RETRY));
+        failures
     }
 
     fn add(&mut self, item: T, when: Instant) {
@@ -191,7 +194,8 @@ mod tests {
             let when = inner.due["one"];
             waits.push((when - now).as_millis());
             assert_eq!(inner.take(when), Ok("one"));
-            inner.failed(&"one", now);
+            let failures = inner.failed(&"one", now);
+            assert_eq!(failures as usize, waits.len());
         }
         assert_eq!(waits[..4], [0, 250, 500, 1000]);
         assert_eq!(waits[11], 60_000);

@@ -1,6 +1,7 @@
 //! Why a pod does not come up, in one line: what the kubelet, the scheduler and the program itself said last.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use workload::rollout::one_line;
 
 /// How much of what a program said is repeated.
 const LONGEST_MESSAGE: usize = 200;
@@ -127,7 +128,7 @@ fn of_container(status: &ContainerStatus) -> (Weight, String) {
 
 /// Returns the end of what was said, in one line: that is where programs say what went wrong.
 pub(crate) fn short(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = one_line(text);
     let length = line.chars().count();
     if length <= LONGEST_MESSAGE {
         return line;
@@ -166,6 +167,10 @@ mod tests {
             (
                 json!({"reason": "Error", "message": "no module\n named x\n"}),
                 "container app exited with code 3: no module named x",
+            ),
+            (
+                json!({"reason": "Error", "message": "\u{1b}[31mred\u{1b}[0m\u{7}\n"}),
+                "container app exited with code 3: [31mred [0m",
             ),
             (
                 json!({"reason": "Error"}),

@@ -225,7 +225,7 @@ impl Workload {
 
     /// Returns the pins that a rollout under way brings.
     pub(crate) fn coming(&self) -> BTreeSet<String> {
-        let memory = self.recall.known();
+        let memory = self.recall.known().filter(|_| self.tracked);
         let under_way =
             memory.filter(|one| matches!(one.phase, Phase::Prefetching | Phase::Progressing));
         let steps = under_way

@@ -56,9 +56,13 @@ async fn watch_kind(state: &State, kind: Kind, labels: &str) {
             name: object.name_any(),
         },
         known: move |index: &Index| index.keys_of(kind),
-        put: move |index: &mut Index, key, object: Option<DynamicObject>| {
+        put: move |index: &mut Index, key, object: Option<DynamicObject>, listed| {
             let workload = object.and_then(|object| read(kind, object));
-            index.put_workload(key, workload.map(|(_, workload)| workload))
+            let workload = workload.map(|(_, workload)| workload);
+            match listed {
+                true => index.put_listed_workload(key, workload),
+                false => index.put_workload(key, workload),
+            }
         },
     };
     source.follow(state, stream(watcher(api, config))).await;
@@ -70,7 +74,7 @@ async fn watch_environments(state: &State) {
         what: "Environment",
         name: |object: &Environment| (object.namespace().unwrap_or_default(), object.name_any()),
         known: Index::resource_names,
-        put: |index: &mut Index, (namespace, name), object| {
+        put: |index: &mut Index, (namespace, name), object, _| {
             index.put_resource(namespace, name, object)
         },
     };
@@ -83,7 +87,7 @@ async fn watch_nodes(state: &State) {
         what: "NivalNode",
         name: NivalNode::name_any,
         known: |index: &Index| index.nodes().keys().cloned().collect(),
-        put: Index::put_node,
+        put: |index: &mut Index, name, object, _| index.put_node(name, object),
     };
     source.follow(state, stream(watcher(api, config()))).await;
 }
@@ -107,6 +111,7 @@ struct Source<N, L, P> {
     what: &'static str,
     name: N,
     known: L,
+    /// Takes an object, or that it is gone; and whether a new list says it, which is true whatever was known before.
     put: P,
 }
 
@@ -119,7 +124,7 @@ impl<N, L, P> Source<N, L, P> {
         K: Clone + Eq + Hash + Ord,
         N: Fn(&O) -> K,
         L: Fn(&Index) -> Vec<K>,
-        P: Fn(&mut Index, K, Option<O>) -> Vec<Item>,
+        P: Fn(&mut Index, K, Option<O>, bool) -> Vec<Item>,
     {
         let mut listed: Option<BTreeSet<K>> = None;
         let mut events = std::pin::pin!(events.into_stream());
@@ -142,11 +147,11 @@ impl<N, L, P> Source<N, L, P> {
                     if let Some(listed) = &mut listed {
                         listed.insert(key.clone());
                     }
-                    state.with(|index| (self.put)(index, key, Some(object)))
+                    state.with(|index| (self.put)(index, key, Some(object), listed.is_some()))
                 }
                 Event::Delete(object) => {
                     let key = (self.name)(&object);
-                    state.with(|index| (self.put)(index, key, None))
+                    state.with(|index| (self.put)(index, key, None, false))
                 }
                 Event::InitDone => {
                     let seen = listed.take().unwrap_or_default();
@@ -156,7 +161,7 @@ impl<N, L, P> Source<N, L, P> {
                             .filter(|key| !seen.contains(key))
                             .collect::<Vec<_>>();
                         gone.into_iter()
-                            .flat_map(|key| (self.put)(index, key, None))
+                            .flat_map(|key| (self.put)(index, key, None, false))
                             .collect()
                     });
                     state.listed(self.what);

@@ -83,6 +83,14 @@ pub(super) fn prefetch(
     target: &Target<'_>,
     memory: &Memory,
 ) -> Decision {
+    if !target.is_told() {
+        return Decision {
+            prefetch: target.pins(),
+            waiting: Some("the hub has not said what is live".to_owned()),
+            again: Some(LOOK_AGAIN),
+            ..Decision::default()
+        };
+    }
     let Fetching {
         asked,
         done,
@@ -130,6 +138,7 @@ fn roll_out(situation: &Situation<'_>, target: &Target<'_>, started_at: Timestam
         // The count begins anew when the newest template has been looked at.
         progress: Some(Mark {
             count: None,
+            desired: None,
             at: situation.now,
         }),
         ..target.memory(situation, Phase::Progressing)
@@ -168,16 +177,19 @@ pub(super) fn supervise(
     let count = progress.observed.then(|| progress.count());
     let mark = memory.progress.unwrap_or(Mark {
         count: None,
+        desired: None,
         at: memory.started_at,
     });
     let stands = elapsed(mark.at, situation.now);
     let step = situation.deadline / MARKS_PER_DEADLINE;
-    if count > mark.count && (stands >= step || mark.count.is_none()) {
+    let desired = Some(progress.desired);
+    // Somebody has scaled it: the count begins anew, but that is no progress, and the clock runs on.
+    let scaled = count.is_some() && mark.count.is_some() && mark.desired != desired;
+    let moved = count > mark.count && (stands >= step || mark.count.is_none());
+    if scaled || moved {
+        let at = if moved { situation.now } else { mark.at };
         let memory = Memory {
-            progress: Some(Mark {
-                count,
-                at: situation.now,
-            }),
+            progress: Some(Mark { count, desired, at }),
             ..next(situation, memory)
         };
         return Decision {
@@ -273,6 +285,7 @@ pub(super) fn adopt(situation: &Situation<'_>, target: &Target<'_>) -> Decision 
     let memory = Memory {
         progress: (!complete).then_some(Mark {
             count: None,
+            desired: None,
             at: situation.now,
         }),
         ..target.memory(situation, phase)

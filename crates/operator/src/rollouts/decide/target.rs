@@ -33,16 +33,21 @@ impl<'a> Target<'a> {
             let known = places
                 .iter_mut()
                 .find(|place| place.environment == one.environment);
+            let own = |pin: &&Pin| is_of(pin, &one.environment);
+            let present = one.pin.as_ref().filter(own);
             if let Some(place) = known {
-                place.uniform &= place.present == one.pin.as_ref();
+                place.uniform &= place.present == present;
                 place.bare &= one.bare;
                 continue;
             }
             let step = memory.and_then(|memory| memory.environments.get(&one.environment));
+            // The memory is a tenant's: what it says of other environments was not written by the operator.
+            let step = step
+                .filter(|step| own(&&step.to) && step.from.as_ref().is_none_or(|pin| own(&pin)));
             let live = situation.live.get(&one.environment);
             places.push(Place {
                 environment: &one.environment,
-                present: one.pin.as_ref(),
+                present,
                 uniform: true,
                 bare: one.bare,
                 step,
@@ -99,9 +104,17 @@ impl<'a> Target<'a> {
         steps.any(|step| step.from.as_ref() != Some(&step.to))
     }
 
-    /// Returns the generations to go to.
+    /// Returns the generations that nodes are asked to fetch: only those that the hub has told this namespace of. What
+    /// a memory alone says may be anything, and nodes fetch what they are asked for without looking at policy.
     pub(super) fn pins(&self) -> Vec<Pin> {
-        self.0.iter().filter_map(Place::goal).cloned().collect()
+        let live = self.0.iter().filter_map(|place| place.live);
+        live.map(|live| live.pin.clone()).collect()
+    }
+
+    /// Tells whether the hub has told of all those that the template has not yet.
+    pub(super) fn is_told(&self) -> bool {
+        let mut places = self.0.iter();
+        places.all(|place| place.live.is_some() || place.goal() == place.present)
     }
 
     /// Returns what is to stand beside the references.
@@ -179,6 +192,12 @@ impl<'a> Target<'a> {
             .collect();
         format!("the template was set to {} by hand", said.join(" and "))
     }
+}
+
+/// Tells whether a pin is of an environment, as references name it.
+fn is_of(pin: &Pin, environment: &str) -> bool {
+    let hub = environment.strip_suffix(&pin.environment.to_string());
+    hub.is_some_and(|hub| hub.is_empty() || hub.ends_with('/'))
 }
 
 impl Place<'_> {

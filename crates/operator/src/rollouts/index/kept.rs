@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use workload::names::{MANAGED_BY, OPERATOR};
 
 use crate::rollouts::decide::Live;
+use crate::rollouts::reason::short;
 
 /// An `Environment` of the cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +94,7 @@ impl Node {
             let stands = match one.state {
                 PrefetchState::Fetching => Ok(false),
                 PrefetchState::Done => Ok(true),
-                PrefetchState::Failed => Err(one.message),
+                PrefetchState::Failed => Err(short(&one.message)),
             };
             (one.generation, stands)
         });

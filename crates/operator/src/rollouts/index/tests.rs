@@ -60,6 +60,10 @@ fn put(index: &mut Index, version: u64, memory: Option<Value>) -> Vec<Item> {
     index.put_workload(key, Some(workload))
 }
 
+fn wanted(index: &Index) -> BTreeSet<String> {
+    index.wanted_of("n").into_values().flatten().collect()
+}
+
 fn key() -> Key {
     deployment(1, None).0
 }
@@ -103,17 +107,28 @@ fn what_a_write_answered_is_not_undone_by_what_the_watch_brings_late() {
 }
 
 #[test]
+fn a_new_list_counts_whatever_was_known_before() {
+    let mut index = Index::default();
+    put(&mut index, 7000, memory("Complete", 12));
+    let (key, workload) = deployment(40, memory("Complete", 12));
+    let items = index.put_listed_workload(key.clone(), Some(workload.clone()));
+    assert!(items.contains(&Item::Workload(key.clone())), "{items:?}");
+    assert_eq!(index.workload(&key).unwrap().resource_version, "40");
+    assert_eq!(index.put_listed_workload(key, Some(workload)), []);
+}
+
+#[test]
 fn nodes_are_asked_for_what_is_under_way_whoever_asked_first_and_for_nothing_else() {
     let mut index = Index::default();
     put(&mut index, 1, memory("Progressing", 13));
     // As another leader left it: 13 is still under way, 11 is not.
     index.put_node("n".to_owned(), Some(node(true, &[11, 13], &[])));
     let only = |number: u64| BTreeSet::from([pin(number).to_string()]);
-    assert_eq!(index.wanted_of("n"), only(13));
+    assert_eq!(wanted(&index), only(13));
     // What is under way is over, without this process ever having wished for anything.
     let items = put(&mut index, 2, memory("Complete", 13));
     assert!(items.contains(&Item::Node("n".to_owned())), "{items:?}");
-    assert_eq!(index.wanted_of("n"), BTreeSet::new());
+    assert_eq!(wanted(&index), BTreeSet::new());
     let want = Want {
         pins: vec![pin(14).to_string()],
         nodes: BTreeSet::from(["n".to_owned()]),
@@ -121,10 +136,23 @@ fn nodes_are_asked_for_what_is_under_way_whoever_asked_first_and_for_nothing_els
     let items = index.put_want(&key(), Some(want.clone()));
     assert_eq!(items, [Item::Node("n".to_owned())]);
     assert_eq!(index.put_want(&key(), Some(want)), []);
-    assert_eq!(index.wanted_of("n"), only(14));
+    assert_eq!(wanted(&index), only(14));
     let items = index.put_workload(key(), None);
     assert!(items.contains(&Item::Node("n".to_owned())), "{items:?}");
-    assert_eq!(index.wanted_of("n"), BTreeSet::new());
+    assert_eq!(wanted(&index), BTreeSet::new());
+}
+
+#[test]
+fn a_memory_of_what_is_no_longer_tracked_keeps_nodes_fetching_nothing() {
+    let mut index = Index::default();
+    put(&mut index, 1, memory("Prefetching", 13));
+    index.put_node("n".to_owned(), Some(node(true, &[13], &[])));
+    assert_eq!(wanted(&index), BTreeSet::from([pin(13).to_string()]));
+    let (key, mut workload) = deployment(2, memory("Prefetching", 13));
+    workload.tracked = false;
+    let items = index.put_workload(key, Some(workload));
+    assert!(items.contains(&Item::Node("n".to_owned())), "{items:?}");
+    assert_eq!(wanted(&index), BTreeSet::new());
 }
 
 #[test]
@@ -140,7 +168,7 @@ fn fetches_are_counted_on_nodes_that_can_start_pods() {
     let mut failed = node(true, &[], &[]);
     let status = failed.status.as_mut().unwrap();
     status.prefetch = serde_json::from_value(
-        json!([{"generation": pin(13).to_string(), "state": "Failed", "message": "no room"}]),
+        json!([{"generation": pin(13).to_string(), "state": "Failed", "message": "no\u{1b}\nroom"}]),
     )
     .unwrap();
     for (name, node) in [

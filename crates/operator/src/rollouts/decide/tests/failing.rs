@@ -1,5 +1,6 @@
 //! Rollouts that do not.
 
+use super::super::PREFETCH_BOUND;
 use super::*;
 
 #[test]
@@ -138,7 +139,7 @@ fn one_node_that_fails_stops_it_for_a_minute_and_a_silent_one_for_a_quarter_of_a
                 failed: 0,
                 pending: 1,
             },
-            super::super::PREFETCH_BOUND,
+            PREFETCH_BOUND,
         ),
         (
             Fetching {
@@ -147,7 +148,7 @@ fn one_node_that_fails_stops_it_for_a_minute_and_a_silent_one_for_a_quarter_of_a
                 failed: 1,
                 pending: 1,
             },
-            super::super::PREFETCH_BOUND,
+            PREFETCH_BOUND,
         ),
     ] {
         let mut cluster = Cluster::running(12, 5);
@@ -232,4 +233,87 @@ fn times_are_said_as_they_are_written() {
             text
         );
     }
+}
+
+/// Lets a tenant write this memory of the first environment.
+fn forge(cluster: &mut Cluster, phase: &str, from: Option<&Pin>, to: &Pin) {
+    let mut step = serde_json::json!({"to": to.to_string(), "sequence": u64::MAX});
+    if let Some(from) = from {
+        step["from"] = from.to_string().into();
+    }
+    let memory = serde_json::json!({"serial": 1, "phase": phase, "startedAt": "2026-11-25T09:00:00Z",
+        "environments": {API: step}});
+    cluster.annotation = Some(memory.to_string());
+    cluster.label = Some("1".to_owned());
+}
+
+#[test]
+fn a_forged_memory_has_no_node_fetch_what_the_hub_did_not_tell_the_namespace() {
+    let foreign = pin_of("victim/private", 7);
+    for (to, phase) in [
+        (&foreign, "Prefetching"),
+        (&foreign, "Progressing"),
+        (&pin(99), "Prefetching"),
+        (&pin(99), "Progressing"),
+    ] {
+        let mut cluster = Cluster::running(12, 5);
+        cluster.publish(API, 13, 6);
+        let present = cluster.uses[0].pin.clone();
+        forge(&mut cluster, phase, present.as_ref(), to);
+        for _ in 0..5 {
+            let decision = cluster.step();
+            assert!(!decision.prefetch.contains(to), "{phase} {decision:?}");
+            cluster.pass(DEADLINE);
+        }
+    }
+}
+
+#[test]
+fn steps_of_other_environments_are_forgotten_and_the_hub_is_followed() {
+    let foreign = pin_of("victim/private", 7);
+    for (from, to) in [(pin(12), &foreign), (foreign.clone(), &pin(99))] {
+        let mut cluster = Cluster::running(12, 5);
+        cluster.publish(API, 13, 6);
+        forge(&mut cluster, "Prefetching", Some(&from), to);
+        cluster.settle();
+        assert_eq!(cluster.phase(), Phase::Progressing);
+        assert_eq!(cluster.pins(), [Some(pin(13))]);
+    }
+    // A pin of another environment that stands in the template is no place to go back to.
+    let mut cluster = Cluster::running(12, 5);
+    cluster.uses[0].pin = Some(foreign);
+    cluster.settle();
+    assert_eq!(cluster.pins(), [Some(pin(12))]);
+    assert_eq!(cluster.memory().environments[API].from, None);
+}
+
+#[test]
+fn an_environment_that_the_hub_no_longer_tells_of_holds_back_no_other() {
+    let mut cluster = Cluster::running(12, 5);
+    cluster.uses.push(use_of(WEB, Some(3)));
+    cluster.publish(WEB, 3, 2);
+    cluster.settle();
+    cluster.live.remove(WEB);
+    cluster.publish(API, 13, 6);
+    cluster.settle();
+    assert_eq!(cluster.pins(), [Some(pin(13)), Some(pin_of(WEB, 3))]);
+}
+
+#[test]
+fn nothing_is_written_before_the_hub_has_told_of_what_is_to_be_fetched() {
+    let mut cluster = Cluster::running(12, 5);
+    cluster.settle();
+    cluster.publish(API, 13, 6);
+    cluster.step();
+    assert_eq!(cluster.phase(), Phase::Prefetching);
+    let live = std::mem::take(&mut cluster.live);
+    cluster.pass(PREFETCH_BOUND);
+    let decision = cluster.step();
+    assert!(
+        decision.write.is_none() && decision.waiting.is_some(),
+        "{decision:?}"
+    );
+    cluster.live = live;
+    cluster.settle();
+    assert_eq!(cluster.pins(), [Some(pin(13))]);
 }

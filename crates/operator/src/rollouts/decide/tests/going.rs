@@ -338,3 +338,40 @@ fn whoever_takes_over_at_any_point_goes_on_from_the_texts_alone() {
     cluster.settle();
     assert_eq!(cluster.phase(), Phase::Complete);
 }
+
+#[test]
+fn to_scale_down_during_a_rollout_is_not_to_stand_still() {
+    let scale = |cluster: &mut Cluster, desired: i32, updated: i32, available: i32| {
+        (cluster.progress.desired, cluster.progress.wanted) = (desired, desired);
+        cluster.replaced(updated, available);
+        cluster.progress.total = desired;
+    };
+    let mut cluster = rolling_out();
+    scale(&mut cluster, 10, 6, 10);
+    cluster.settle();
+    cluster.pass(DEADLINE / 2);
+    scale(&mut cluster, 4, 2, 4);
+    assert_eq!(cluster.settle(), 1);
+    // It is no progress by itself, but what comes after it is.
+    cluster.pass(DEADLINE / 4);
+    scale(&mut cluster, 4, 3, 4);
+    cluster.settle();
+    cluster.pass(DEADLINE / 2);
+    cluster.settle();
+    assert_eq!(cluster.phase(), Phase::Progressing);
+    cluster.pass(DEADLINE / 2);
+    cluster.settle();
+    assert_eq!(cluster.phase(), Phase::RolledBack);
+}
+
+#[test]
+fn to_scale_again_and_again_does_not_stop_the_clock() {
+    let mut cluster = rolling_out();
+    cluster.settle();
+    for desired in [4, 3, 4, 3] {
+        cluster.pass(DEADLINE / 4);
+        (cluster.progress.desired, cluster.progress.wanted) = (desired, desired);
+        cluster.settle();
+    }
+    assert_eq!(cluster.phase(), Phase::RolledBack);
+}
