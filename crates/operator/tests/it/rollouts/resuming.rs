@@ -58,7 +58,7 @@ fn whoever_leads_next_goes_on_wherever_the_last_one_was_killed() {
         json!([{"name": "played", "generations": [1]}])
     );
 
-    // Killed while the node fetches, and the hub goes as well: what is under way needs neither.
+    // Killed while the node fetches: the next one asks it again once the hub has said the same.
     stage.push();
     let second = stage.pin(2);
     wait(&stage, "deployment/web", "Prefetching", &first);
