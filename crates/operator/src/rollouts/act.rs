@@ -18,6 +18,7 @@ use super::{State, nodes, pods, told};
 /// What a decision needs beside the workload itself.
 struct Around {
     live: BTreeMap<String, Live>,
+    trouble: Option<String>,
     systems: Vec<System>,
     paused: bool,
 }
@@ -44,6 +45,7 @@ pub(super) async fn look(state: &State, key: &Key) -> Result<(), kube::Error> {
         paused: around.paused,
         uses: &uses,
         live: &around.live,
+        trouble: around.trouble.as_deref(),
         progress: workload.progress,
         deadline: workload.deadline,
         fetching: state.with(|index| index.fetching(key)),
@@ -90,6 +92,7 @@ impl Around {
     fn of(index: &Index, key: &Key, workload: &Workload) -> Self {
         let mut around = Self {
             live: BTreeMap::new(),
+            trouble: None,
             systems: Vec::new(),
             paused: workload.paused,
         };
@@ -101,6 +104,12 @@ impl Around {
             };
             if let Some(live) = &answer.live {
                 around.live.insert(environment_of(one), live.clone());
+            }
+            let trouble = answer.trouble.as_ref().filter(|trouble| trouble.lasting);
+            if let Some(trouble) = trouble {
+                around
+                    .trouble
+                    .get_or_insert_with(|| trouble.message.clone());
             }
             // A node has to have them all.
             let all = systems.get_or_insert_with(|| answer.systems.clone());

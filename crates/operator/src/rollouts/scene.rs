@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -13,21 +12,12 @@ use serde_json::Value;
 use super::index::Item;
 use super::{Metrics, Rollouts, State};
 use crate::http;
-use crate::resolve::{Resolver, TokenError, Tokens};
+use crate::resolve::Resolver;
+use crate::resolve::testing::NoTokens;
 use crate::settings::Config;
 
 /// Where something does not come, this is how long it is waited for.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-struct NoTokens;
-
-#[async_trait]
-impl Tokens for NoTokens {
-    async fn token(&self, _namespace: &str, _name: &str) -> Result<String, TokenError> {
-        Err(TokenError::Absent)
-    }
-}
 
 /// Returns what is shared during a term, with this configuration. Every question (method, address, body) is answered with
 /// a code and an object.

@@ -73,6 +73,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) uses: &'a [Use],
     /// What is live, of those environments that the hub has told of.
     pub(crate) live: &'a BTreeMap<String, Live>,
+    /// Why the hub, or what it said, keeps the workload from one of its environments, until somebody changes that.
+    pub(crate) trouble: Option<&'a str>,
     pub(crate) progress: Progress,
     pub(crate) deadline: Duration,
     pub(crate) fetching: Fetching,

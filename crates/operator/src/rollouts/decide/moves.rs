@@ -84,8 +84,12 @@ pub(super) fn prefetch(
     memory: &Memory,
 ) -> Decision {
     if !target.is_told() {
+        // Admission would say the same of a template that has it.
+        if let Some(trouble) = situation.trouble {
+            return refused(situation, trouble);
+        }
         return Decision {
-            prefetch: target.pins(),
+            // Nodes are asked for all at once, or what has come would pass for everything.
             waiting: Some("the hub has not said what is live".to_owned()),
             again: Some(LOOK_AGAIN),
             ..Decision::default()
@@ -185,7 +189,7 @@ pub(super) fn supervise(
     let desired = Some(progress.desired);
     // Somebody has scaled it: the count begins anew, but that is no progress, and the clock runs on.
     let scaled = count.is_some() && mark.count.is_some() && mark.desired != desired;
-    let moved = count > mark.count && (stands >= step || mark.count.is_none());
+    let moved = !scaled && count > mark.count && (stands >= step || mark.count.is_none());
     if scaled || moved {
         let at = if moved { situation.now } else { mark.at };
         let memory = Memory {

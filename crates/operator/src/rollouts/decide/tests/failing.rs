@@ -310,10 +310,31 @@ fn nothing_is_written_before_the_hub_has_told_of_what_is_to_be_fetched() {
     cluster.pass(PREFETCH_BOUND);
     let decision = cluster.step();
     assert!(
-        decision.write.is_none() && decision.waiting.is_some(),
+        decision.write.is_none() && decision.waiting.is_some() && decision.prefetch.is_empty(),
         "{decision:?}"
     );
     cluster.live = live;
     cluster.settle();
     assert_eq!(cluster.pins(), [Some(pin(13))]);
+}
+
+#[test]
+fn what_is_revoked_while_nodes_fetch_it_is_held_with_its_words_until_the_pointer_moves() {
+    let mut cluster = Cluster::running(12, 5);
+    cluster.settle();
+    cluster.publish(API, 13, 6);
+    cluster.step();
+    assert_eq!(cluster.phase(), Phase::Prefetching);
+    cluster.live.clear();
+    cluster.trouble = Some("generation acme/api:13 is revoked");
+    cluster.settle();
+    assert_eq!(cluster.phase(), Phase::Held);
+    assert!(cluster.memory().failed);
+    assert_eq!(cluster.memory().reason, "generation acme/api:13 is revoked");
+    assert_eq!(cluster.told.last(), Some(&News::Held));
+    assert_eq!(cluster.pins(), [Some(pin(12))]);
+    cluster.trouble = None;
+    cluster.publish(API, 14, 7);
+    cluster.settle();
+    assert_eq!(cluster.pins(), [Some(pin(14))]);
 }

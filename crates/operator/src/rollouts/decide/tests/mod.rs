@@ -39,6 +39,7 @@ struct Cluster {
     label: Option<String>,
     uses: Vec<Use>,
     live: BTreeMap<String, Live>,
+    trouble: Option<&'static str>,
     progress: Progress,
     fetching: Fetching,
     deadline: Duration,
@@ -56,6 +57,7 @@ impl Cluster {
             label: None,
             uses: vec![use_of(API, Some(number))],
             live: BTreeMap::new(),
+            trouble: None,
             progress: Progress {
                 observed: true,
                 desired: 3,
@@ -112,6 +114,7 @@ impl Cluster {
             paused: self.paused,
             uses: &self.uses,
             live: &self.live,
+            trouble: self.trouble,
             progress: self.progress,
             deadline: self.deadline,
             fetching: self.fetching,
