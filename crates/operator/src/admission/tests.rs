@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::runtime::reflector;
@@ -11,21 +10,12 @@ use serde_json::{Value, json};
 
 use super::{Judge, Nodes, router};
 use crate::http::Metrics;
-use crate::resolve::{Resolver, TokenError, Tokens};
+use crate::resolve::Resolver;
+use crate::resolve::testing::NoTokens;
 use crate::settings::Config;
 
 /// Nobody listens there.
 const NO_HUB: &str = "hub = \"http://127.0.0.1:1\"";
-
-#[derive(Debug)]
-struct NoTokens;
-
-#[async_trait]
-impl Tokens for NoTokens {
-    async fn token(&self, _namespace: &str, _name: &str) -> Result<String, TokenError> {
-        Err(TokenError::Absent)
-    }
-}
 
 /// Serves the webhooks and returns their address.
 async fn serve() -> String {

@@ -20,9 +20,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(3600);
 /// An attempt that was taken back.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Attempt {
-    /// What containerd was given, and with which version.
+    /// What containerd was given, with which version, and how it was restarted and waited for.
     version: String,
     changes: Vec<Change>,
+    how: String,
     /// When, in seconds since 1970.
     at: u64,
     /// What came of it.
@@ -31,10 +32,10 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Returns what came of the same attempt within the last hour.
-    pub(super) fn last(host: &Host, version: &str, changes: &[Change]) -> Option<Self> {
+    pub(super) fn last(host: &Host, version: &str, changes: &[Change], how: &str) -> Option<Self> {
         let bytes = host::fs::read_bounded(&host.path(Path::new(FILE)), LARGEST).ok()?;
         let attempt: Self = serde_json::from_slice(&bytes).ok()?;
-        let same = attempt.version == version && attempt.changes == changes;
+        let same = attempt.version == version && attempt.changes == changes && attempt.how == how;
         let recent = now().checked_sub(attempt.at)? < AGAIN_AFTER.as_secs();
         (same && recent).then_some(attempt)
     }
@@ -44,11 +45,13 @@ impl Attempt {
         host: &Host,
         version: &str,
         changes: Vec<Change>,
+        how: String,
         reason: String,
     ) -> io::Result<()> {
         let attempt = Self {
             version: version.to_owned(),
             changes,
+            how,
             at: now(),
             reason,
         };
@@ -75,6 +78,8 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
+    const HOW: &str = "containerd.service, 90s";
+
     #[test]
     fn the_same_attempt_is_remembered_and_another_one_is_not() {
         let root = tempfile::tempdir().unwrap();
@@ -86,23 +91,35 @@ mod tests {
             after: Some(text.to_owned()),
         };
         let changes = vec![change("version = 3")];
-        assert!(Attempt::last(&host, "2.1.0", &changes).is_none());
-        Attempt::failed(&host, "2.1.0", changes.clone(), "it hung".to_owned()).unwrap();
-        let last = Attempt::last(&host, "2.1.0", &changes).unwrap();
+        assert!(Attempt::last(&host, "2.1.0", &changes, HOW).is_none());
+        Attempt::failed(
+            &host,
+            "2.1.0",
+            changes.clone(),
+            HOW.to_owned(),
+            "it hung".to_owned(),
+        )
+        .unwrap();
+        let last = Attempt::last(&host, "2.1.0", &changes, HOW).unwrap();
         assert_eq!(last.reason, "it hung");
-        assert!(Attempt::last(&host, "2.1.1", &changes).is_none());
-        assert!(Attempt::last(&host, "2.1.0", &[change("version = 4")]).is_none());
+        assert!(Attempt::last(&host, "2.1.0", &changes, "300s").is_none());
+        assert!(Attempt::last(&host, "2.1.1", &changes, HOW).is_none());
+        assert!(Attempt::last(&host, "2.1.0", &[change("version = 4")], HOW).is_none());
         // An hour later, and with a clock that was set back.
         for at in [now() - AGAIN_AFTER.as_secs(), now() + 60] {
             let attempt = Attempt {
                 version: "2.1.0".to_owned(),
                 changes: changes.clone(),
+                how: HOW.to_owned(),
                 at,
                 reason: String::new(),
             };
             let bytes = serde_json::to_vec(&attempt).unwrap();
             fs::write(host.path(Path::new(FILE)), bytes).unwrap();
-            assert!(Attempt::last(&host, "2.1.0", &changes).is_none(), "{at}");
+            assert!(
+                Attempt::last(&host, "2.1.0", &changes, HOW).is_none(),
+                "{at}"
+            );
         }
         Attempt::forget(&host).unwrap();
         Attempt::forget(&host).unwrap();

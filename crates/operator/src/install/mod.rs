@@ -114,10 +114,10 @@ impl Installation {
     pub(crate) async fn install(&self, shim: &Path) -> Result<(), Failure> {
         host::kernel::check()?;
         let version = self.containerd_version().await?;
+        let changes = plan::install(&self.host, &self.places, &version)?;
         if programs::place(&self.host, shim)? {
             tracing::info!("the shim is in place: new pods get it, running ones keep theirs");
         }
-        let changes = plan::install(&self.host, &self.places, &version)?;
         if self.restart == Restart::None {
             self.write(&changes)?;
             if !changes.is_empty() {
@@ -129,7 +129,8 @@ impl Installation {
             tracing::info!(version, "everything is in place");
             return self.bring_placeholder().await;
         }
-        if let Some(last) = Attempt::last(&self.host, &version, &changes) {
+        let how = format!("{:?}, {:?}", self.places, self.patience);
+        if let Some(last) = Attempt::last(&self.host, &version, &changes, &how) {
             let reason = last.reason;
             return Err(Failure::TriedBefore { reason });
         }
@@ -150,7 +151,8 @@ impl Installation {
             .give_up_for(&self.host, &earlier)
             .map_err(Failure::Write)?;
         let reason = one_line(&error);
-        Attempt::failed(&self.host, &version, changes, reason.clone()).map_err(Failure::Write)?;
+        Attempt::failed(&self.host, &version, changes, how, reason.clone())
+            .map_err(Failure::Write)?;
         let again = self.restart(&unit, false).await.err();
         Err(Failure::TakenBack {
             reason,

@@ -98,7 +98,11 @@ impl Prefetches {
             if let Some((generation, wish)) = wish {
                 // The agent waits only so long for a fetch, which goes on all the same.
                 let goes_on = told.fetches.contains_key(generation);
+                let again = failure.is_some();
                 wish.ended(failure.filter(|_| !goes_on), now);
+                if again && goes_on {
+                    wish.not_before = Some(now + FIRST_PAUSE);
+                }
             }
         }
         let mut due: VecDeque<String> = VecDeque::new();

@@ -6,7 +6,7 @@ mod pointers;
 mod records;
 mod revocations;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tokens;
 
 use std::sync::Arc;
@@ -18,8 +18,6 @@ use env_spec::{EnvironmentName, Pin, Reference, System};
 use workload::policy::Verdict;
 
 pub(crate) use error::ResolveError;
-#[cfg(test)]
-pub(crate) use error::TokenError;
 use hub::{Hub, Way};
 use pointers::Pointers;
 use records::{Records, Verified};

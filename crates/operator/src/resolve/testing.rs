@@ -9,7 +9,7 @@ use super::tokens::Tokens;
 
 /// A cluster without Secrets.
 #[derive(Debug)]
-pub(super) struct NoTokens;
+pub(crate) struct NoTokens;
 
 #[async_trait]
 impl Tokens for NoTokens {

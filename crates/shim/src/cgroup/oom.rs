@@ -54,8 +54,8 @@ pub(crate) async fn watch_out_of_memory(
     }
 }
 
-/// Kills that the kernel has counted, in a container's group and in those above it, which it counts them in as well.
-/// systemd removes a scope as soon as it is empty, which may be before anybody has asked it.
+/// Kills that the kernel has counted, in a container's group and in those above it, which it counts them in as well where
+/// groups are of the second kind. systemd removes a scope as soon as it is empty, which may be before anybody has asked it.
 struct Counts {
     file: &'static str,
     groups: Vec<(PathBuf, u64)>,

@@ -54,11 +54,6 @@ fn partitions_deletion_by_hand_and_parallel_sets_are_respected() {
     }
     annotate(
         &stage,
-        "statefulset/parallel",
-        "nival.dev/progress-deadline=15s",
-    );
-    annotate(
-        &stage,
         "statefulset/by-hand",
         "nival.dev/progress-deadline=1s",
     );
@@ -86,6 +81,11 @@ fn partitions_deletion_by_hand_and_parallel_sets_are_respected() {
     wait(&stage, "statefulset/by-hand", "Complete", &second);
     wait_for_pods(&stage, "by-hand", &second, 3, &second);
     // All pods of a parallel one may break at once, and all come back.
+    annotate(
+        &stage,
+        "statefulset/parallel",
+        "nival.dev/progress-deadline=15s",
+    );
     stage.push();
     kubelet.breaks(&stage.pin(3));
     wait(&stage, "statefulset/parallel", "RolledBack", &second);
@@ -104,7 +104,7 @@ fn pods_that_a_quota_forbids_are_the_reason_of_a_way_back() {
     stage.apply(&web);
     let first = stage.pin(1);
     wait(&stage, "deployment/web", "Complete", &first);
-    annotate(&stage, "deployment/web", "nival.dev/progress-deadline=5s");
+    annotate(&stage, "deployment/web", "nival.dev/progress-deadline=20s");
     stage.push();
     let object = wait(&stage, "deployment/web", "RolledBack", &first);
     let reason = memory(&object)["reason"].as_str().unwrap().to_owned();
