@@ -244,7 +244,15 @@ fn neighbour(stage: &mut Stage) -> Result<(), Failure> {
         .cluster
         .control_plane()
         .stage("other-node.json", &other_node.to_string())?;
-    let remove = r#"{"status": {"state": "Removed"}}"#;
+    // Applied by the server: `kubectl patch` would read it first, which the account may not.
+    let removed = json!({
+        "apiVersion": "nival.dev/v1alpha1", "kind": "NivalNode", "metadata": {"name": "node2"},
+        "status": {"state": "Removed"},
+    });
+    let removed = stage
+        .cluster
+        .control_plane()
+        .stage("removed.json", &removed.to_string())?;
     let refused: &[(&[&str], &str)] = &[
         (
             &["label", "node", "node2", "nival.dev/story=told"],
@@ -287,13 +295,12 @@ fn neighbour(stage: &mut Stage) -> Result<(), Failure> {
         ),
         (
             &[
-                "patch",
-                "nivalnode",
-                "node2",
+                "apply",
+                "--server-side",
+                "--force-conflicts",
                 "--subresource=status",
-                "--type=merge",
-                "-p",
-                remove,
+                "-f",
+                &removed,
             ],
             "speaks for its own node alone",
         ),

@@ -1,10 +1,13 @@
 //! Parts that fail while the installation is in use: what goes on, what waits, and what it says.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use testkit::cluster::NAMESPACE;
-use testkit::{Failure, OWNER, poll};
+use testkit::{Failure, OWNER, poll, poll_within};
 
+use super::PATIENCE;
 use super::applications::{all_pods_run, pin_of, template};
 use super::rollouts::{change, moved_on, serve};
 use super::upgrade::settle;
@@ -163,7 +166,17 @@ fn reboot(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(&deployment("lasting", "demo/app", 4))?;
     stage.rolled_out("deployment/lasting")?;
     let served = stage.served()?;
+    let before = starts_on(stage, "node1")?;
     stage.cluster.reboot(1)?;
+    // What the cluster knows of the node is from before, until its kubelet has started every pod anew.
+    poll_within(PATIENCE, "the node's pods to be started anew", || {
+        let now = starts_on(stage, "node1")?;
+        let is_back = |(pod, (starts, _)): (&String, &(i64, bool))| {
+            now.get(pod)
+                .is_none_or(|(again, ready)| again > starts && *ready)
+        };
+        Ok(before.iter().all(is_back).then_some(()))
+    })?;
     poll("the node to say that Nival is ready again", || {
         let label = "jsonpath={.status.state}";
         let state = stage.kubectl(&["get", "nivalnodes", "node1", "-o", label])?;
@@ -178,6 +191,27 @@ fn reboot(stage: &mut Stage) -> Result<(), Failure> {
     ensure(after == served, || {
         format!("{} bytes were fetched after the reboot", after - served)
     })
+}
+
+/// Returns the pods that run on a node by their names, how often their containers were started again, and whether they
+/// are ready.
+fn starts_on(stage: &Stage, node: &str) -> Result<BTreeMap<String, (i64, bool)>, Failure> {
+    let own = format!("--field-selector=spec.nodeName={node},status.phase=Running");
+    let pods = stage.cluster.kubectl_json(&["get", "pods", "-A", &own])?;
+    let pods = pods["items"].as_array().cloned().unwrap_or_default();
+    let standing = |pod: &Value| {
+        let name = &pod["metadata"]["name"];
+        let containers = pod["status"]["containerStatuses"].as_array();
+        let containers = containers.cloned().unwrap_or_default();
+        let starts = containers.iter().map(|one| &one["restartCount"]);
+        let starts = starts.filter_map(Value::as_i64).sum();
+        let ready = containers.iter().all(|one| one["ready"] == true);
+        (
+            name.as_str().unwrap_or_default().to_owned(),
+            (starts, ready),
+        )
+    };
+    Ok(pods.iter().map(standing).collect())
 }
 
 fn full_disk(stage: &mut Stage) -> Result<(), Failure> {
