@@ -39,6 +39,18 @@ impl Default for Installation {
     }
 }
 
+/// A workload that admission refuses once it is there.
+const ASKED: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: asked, namespace: default}
+spec:
+  selector: {matchLabels: {app: asked}}
+  template:
+    metadata: {labels: {app: asked}, annotations: {nival.dev/environment: nobody/nothing}}
+    spec: {containers: [{name: main}]}
+";
+
 impl Cluster {
     /// Installs the chart with its images on all nodes, and waits until every node says that it is ready.
     ///
@@ -92,7 +104,7 @@ impl Cluster {
         run(&mut command)
     }
 
-    /// Waits until every node has the label that says that everything of Nival is in place.
+    /// Waits until every node has the label that says that everything of Nival is in place, and admission answers.
     ///
     /// # Errors
     /// Fails with the state of the release's pods and their events.
@@ -101,9 +113,17 @@ impl Cluster {
         let selector = "--selector=nival.dev/node=ready";
         poll_within(PATIENCE, "every node to be ready for environments", || {
             let ready = self.kubectl(&["get", "nodes", selector, "-o", "name"])?;
-            Ok((ready.lines().count() == wanted).then_some(()))
+            Ok((ready.lines().count() == wanted && self.is_admission_there()?).then_some(()))
         })
         .map_err(|failure| Failure::Text(format!("{failure}\n{}", self.state_of_release())))
+    }
+
+    /// Asks admission about a workload that nobody has, and tells whether it answered.
+    fn is_admission_there(&self) -> Result<bool, Failure> {
+        let machine = self.control_plane();
+        let file = machine.stage("asked.yaml", ASKED)?;
+        let asked = self.kubectl(&["create", "--dry-run=server", "-f", &file]);
+        Ok(asked.is_err_and(|refusal| refusal.to_string().contains("denied the request")))
     }
 
     /// Returns what a person would look at when an installation does not come up.
