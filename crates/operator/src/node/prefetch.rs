@@ -96,12 +96,10 @@ impl Prefetches {
                 .iter_mut()
                 .find(|(_, wish)| wish.running.as_ref().is_some_and(|task| task.id() == id));
             if let Some((generation, wish)) = wish {
-                // The agent waits only so long for a fetch, which goes on all the same.
-                let goes_on = told.fetches.contains_key(generation);
-                let again = failure.is_some();
-                wish.ended(failure.filter(|_| !goes_on), now);
-                if again && goes_on {
-                    wish.not_before = Some(now + FIRST_PAUSE);
+                match failure {
+                    // The agent waits only so long for a fetch, which goes on all the same.
+                    Some(_) if told.fetches.contains_key(generation) => wish.goes_on(now),
+                    failure => wish.ended(failure, now),
                 }
             }
         }
@@ -162,6 +160,14 @@ impl Prefetches {
 }
 
 impl Wish {
+    /// Asks again in a while what came of it.
+    fn goes_on(&mut self, now: Instant) {
+        *self = Self {
+            not_before: Some(now + FIRST_PAUSE),
+            ..Self::default()
+        };
+    }
+
     fn ended(&mut self, failure: Option<String>, now: Instant) {
         self.running = None;
         self.failure = failure;

@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::kubernetes::{NivalNode, VERSION};
 use env_spec::{Pin, System};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use workload::names::{GROUP, OPERATOR};
 
 use super::State;
 use super::index::Want;
+use super::pods::look_through;
 use super::seen::{Key, Workload};
 
 /// How many generations one node is asked for at a time; the others come after.
 const MOST_AT_ONCE: usize = 64;
-/// How many pods the API server sends at a time.
-const PAGE: u32 = 100;
 
 /// Returns which nodes should have these generations: those that run the workload's pods now, else, where pods will
 /// come at all, every one that may run them.
@@ -61,16 +60,12 @@ async fn nodes_of(
 ) -> Result<BTreeSet<String>, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(state.client.clone(), namespace);
     let mut nodes = BTreeSet::new();
-    let mut question = ListParams::default().labels(selector).limit(PAGE);
-    loop {
-        let page = pods.list(&question).await?;
-        let names = page.items.into_iter().filter_map(|pod| pod.spec?.node_name);
-        nodes.extend(names);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => question = question.continue_token(&token),
-            None => return Ok(nodes),
-        }
-    }
+    look_through(&pods, selector, |pod| {
+        nodes.extend(pod.spec.and_then(|spec| spec.node_name));
+        None::<()>
+    })
+    .await?;
+    Ok(nodes)
 }
 
 /// Returns as many of them as may be, one of each namespace in turn: who wants much does not keep others waiting.

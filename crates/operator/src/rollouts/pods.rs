@@ -10,8 +10,10 @@ use super::State;
 use super::reason::{self, Weight, short};
 use super::seen::{Key, Workload};
 
-/// How many pods and events are looked at, at a time: for why they do not come up the first ones say as much as all.
+/// How many pods and events are looked at for why they do not come up: the first ones say as much as all.
 const ENOUGH: u32 = 200;
+/// How many pods the API server sends at a time, where all are looked at.
+const PAGE: u32 = 100;
 /// By this label a StatefulSet's pods say which revision they are of.
 const REVISION: &str = "controller-revision-hash";
 
@@ -70,16 +72,9 @@ pub(super) async fn unblock(
             && pod.metadata.deletion_timestamp.is_none()
             && !is_ready(pod)
     };
-    let mut question = ListParams::default().labels(&others).limit(ENOUGH);
-    let pod = loop {
-        let page = pods.list(&question).await?;
-        if let Some(pod) = page.items.into_iter().find(in_the_way) {
-            break pod;
-        }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => question = question.continue_token(&token),
-            None => return Ok(None),
-        }
+    let found = look_through(&pods, &others, |pod| in_the_way(&pod).then_some(pod)).await?;
+    let Some(pod) = found else {
+        return Ok(None);
     };
     // Only that one, and only as it was seen: it may have become ready since.
     let how = DeleteParams::default().preconditions(Preconditions {
@@ -89,6 +84,25 @@ pub(super) async fn unblock(
     let name = pod.name_any();
     pods.delete(&name, &how).await?;
     Ok(Some(name))
+}
+
+/// Looks at all pods that a selector means, a page at a time, until there is an answer.
+pub(super) async fn look_through<T>(
+    pods: &Api<Pod>,
+    selector: &str,
+    mut look: impl FnMut(Pod) -> Option<T>,
+) -> Result<Option<T>, kube::Error> {
+    let mut question = ListParams::default().labels(selector).limit(PAGE);
+    loop {
+        let page = pods.list(&question).await?;
+        if let Some(answer) = page.items.into_iter().find_map(&mut look) {
+            return Ok(Some(answer));
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => question = question.continue_token(&token),
+            None => return Ok(None),
+        }
+    }
 }
 
 async fn pods_of(state: &State, key: &Key, workload: &Workload) -> Result<Vec<Pod>, kube::Error> {

@@ -5,6 +5,13 @@ use serde_json::{Value, json};
 use super::{PlayedKubelet, condition, memory, start, tracked, wait, wait_for_environment};
 use crate::stage::Stage;
 
+/// Makes the resource of a node that holds these, in its stead.
+pub(super) fn node_joins(stage: &Stage, holds: &[&str]) {
+    let node = r#"{"apiVersion": "nival.dev/v1alpha1", "kind": "NivalNode", "metadata": {"name": "played"}, "spec": {}}"#;
+    stage.cluster.apply(node).unwrap();
+    node_says(stage, holds, &json!([]));
+}
+
 /// Says in a node's stead that it is ready, what it holds and how its fetches stand.
 pub(super) fn node_says(stage: &Stage, holds: &[&str], fetches: &Value) {
     let status = json!({"status": {
@@ -44,10 +51,8 @@ fn whoever_leads_next_goes_on_wherever_the_last_one_was_killed() {
     testkit::require!(root, setup, programs);
     let mut stage = start();
     let kubelet = PlayedKubelet::start(&stage);
-    let node = r#"{"apiVersion": "nival.dev/v1alpha1", "kind": "NivalNode", "metadata": {"name": "played"}, "spec": {}}"#;
-    stage.cluster.apply(node).unwrap();
     let first = stage.pin(1);
-    node_says(&stage, &[&first], &json!([]));
+    node_joins(&stage, &[&first]);
     stage.apply(&tracked("Deployment", "web", 2));
     wait(&stage, "deployment/web", "Complete", &first);
     let environment = wait_for_environment(&stage, "demo.web", |object| {

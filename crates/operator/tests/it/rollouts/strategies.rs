@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::resuming::{node_says, wait_for_wish};
+use super::resuming::{node_joins, node_says, wait_for_wish};
 use super::{PlayedKubelet, annotate, memory, start, tracked, wait, wait_for_event};
 use crate::stage::{Stage, workload};
 
@@ -120,10 +120,8 @@ fn a_generation_that_is_revoked_while_nodes_fetch_it_is_not_rolled_out() {
     stage.configure("[revocations]\nevery_seconds = 1\n");
     stage.start_operator(&[]);
     let _kubelet = PlayedKubelet::start(&stage);
-    let node = r#"{"apiVersion": "nival.dev/v1alpha1", "kind": "NivalNode", "metadata": {"name": "played"}, "spec": {}}"#;
-    stage.cluster.apply(node).unwrap();
     let first = stage.pin(1);
-    node_says(&stage, &[&first], &json!([]));
+    node_joins(&stage, &[&first]);
     stage.apply(&tracked("Deployment", "web", 2));
     let before = wait(&stage, "deployment/web", "Complete", &first);
     stage.push();
