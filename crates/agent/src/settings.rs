@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::node::{ConfigFile, CredentialSource, DEFAULT_FILE, LARGEST_FILE, SubstituterTable};
 use env_spec::{Pin, TrustedKeys};
+use host::followed::Followed;
 use workload::policy::Policy;
 
 use crate::args::{Global, Serve};
@@ -78,22 +79,37 @@ pub(crate) enum SettingsError {
 
 impl Settings {
     /// Reads the file and decides.
-    pub(crate) fn load(global: &Global, serve: Option<&Serve>) -> Result<Self, SettingsError> {
-        let path = global.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        let text = match host::fs::read_bounded(&path, LARGEST_FILE) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+    pub(crate) fn load(
+        global: &Global,
+        serve: Option<&Serve>,
+    ) -> Result<(Self, Followed), SettingsError> {
+        let path = global.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let file = match Followed::open(path, LARGEST_FILE) {
             // Only the file that nobody named may be absent.
             Err(error) if error.kind() == io::ErrorKind::NotFound && global.config.is_none() => {
-                String::new()
+                Followed::absent(path, LARGEST_FILE)
             }
-            Err(source) => return Err(SettingsError::Read { path, source }),
+            other => other.map_err(|source| SettingsError::Read {
+                path: path.to_owned(),
+                source,
+            })?,
         };
-        let file =
-            toml::from_str(&text).map_err(|error: toml::de::Error| SettingsError::Parse {
+        Ok((Self::of(&file, global, serve)?, file))
+    }
+
+    /// Decides by what the file holds now.
+    pub(crate) fn of(
+        file: &Followed,
+        global: &Global,
+        serve: Option<&Serve>,
+    ) -> Result<Self, SettingsError> {
+        let path = file.path().to_owned();
+        let written =
+            toml::from_str(file.text()).map_err(|error: toml::de::Error| SettingsError::Parse {
                 path: path.clone(),
                 reason: error.to_string().trim().to_owned(),
             })?;
-        Self::decide(path.clone(), file, global, serve)
+        Self::decide(path.clone(), written, global, serve)
             .map_err(|reason| SettingsError::Value { path, reason })
     }
 

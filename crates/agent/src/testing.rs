@@ -28,6 +28,6 @@ pub(crate) fn hub(folder: &Path, address: &str, more: &str) -> Result<Hub, Agent
         state: Some(folder.to_owned()),
         socket: None,
     };
-    let settings = Settings::load(&global, None).unwrap();
+    let (settings, _) = Settings::load(&global, None).unwrap();
     Hub::new(&settings, reqwest::Client::new())
 }

@@ -1,6 +1,7 @@
-//! The machine: how errors are said, atomic files, the kernel, locks, child processes, mounts, telemetry, shutdown, TLS.
+//! The machine: how errors are said, atomic and followed files, the kernel, locks, child processes, mounts, telemetry, shutdown, TLS.
 
 pub mod error;
+pub mod followed;
 pub mod fs;
 pub mod kernel;
 pub mod lock;

@@ -1,4 +1,8 @@
-//! The wish to stop, as a token that every task can see.
+//! The ends of a process: the wish to stop, as a token that every task can see, and a new process in its place.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tokio_util::sync::CancellationToken;
@@ -29,4 +33,16 @@ pub fn signal() -> CancellationToken {
         }
     });
     token
+}
+
+/// Replaces this process by a new one of the same program, with the same arguments and environment, under the same number.
+/// Returns only where that fails, with why.
+#[must_use]
+pub fn begin_anew() -> io::Error {
+    match std::env::current_exe() {
+        Ok(program) => Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .exec(),
+        Err(error) => error,
+    }
 }

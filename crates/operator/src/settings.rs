@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use api::node::{ConfigFile, CredentialSource, LARGEST_FILE};
 use env_spec::TrustedKeys;
+use host::followed::Followed;
 use tokio_util::sync::CancellationToken;
 use workload::policy::Policy;
 
-/// How often the file is looked at. A kubelet renews a ConfigMap's files within a minute or two.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often the hub is asked for an owner's list of revoked generations, unless the file says otherwise.
 const REVOCATIONS_EVERY: Duration = Duration::from_secs(60);
 
@@ -67,66 +66,40 @@ impl Settings {
 
 /// The settings as they are now.
 #[derive(Debug, Clone)]
-pub(crate) struct Config(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    path: PathBuf,
-    now: RwLock<Arc<Settings>>,
-}
+pub(crate) struct Config(Arc<RwLock<Arc<Settings>>>);
 
 impl Config {
     /// Reads the file for the first time; without a valid one nothing starts.
-    pub(crate) fn load(path: &Path) -> Result<Self, SettingsError> {
-        let settings = Settings::decide(path, &read(path)?)?;
-        Ok(Self(Arc::new(Inner {
+    pub(crate) fn load(path: &Path) -> Result<(Self, Followed), SettingsError> {
+        let file = Followed::open(path, LARGEST_FILE).map_err(|source| SettingsError::Read {
             path: path.to_owned(),
-            now: RwLock::new(Arc::new(settings)),
-        })))
+            source,
+        })?;
+        let settings = Settings::decide(path, file.text())?;
+        Ok((Self(Arc::new(RwLock::new(Arc::new(settings)))), file))
     }
 
     /// Returns the settings; whoever holds them while they change goes on with the old ones.
     pub(crate) fn now(&self) -> Arc<Settings> {
-        Arc::clone(&self.0.now.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Looks at the file until told to stop. One that is not valid changes nothing and is complained about once.
-    pub(crate) async fn follow(self, stop: CancellationToken) {
-        let mut before = read(&self.0.path).ok();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            let path = self.0.path.clone();
-            let text = tokio::task::spawn_blocking(move || read(&path).ok()).await;
-            let Ok(Some(text)) = text else { continue };
-            if before.as_ref() != Some(&text) {
-                self.change(&text);
-                before = Some(text);
-            }
+    pub(crate) async fn follow(self, mut file: Followed, stop: CancellationToken) {
+        while stop.run_until_cancelled(file.changed()).await.is_some() {
+            self.change(file.path(), file.text());
         }
     }
 
-    fn change(&self, text: &str) {
-        match Settings::decide(&self.0.path, text) {
+    fn change(&self, path: &Path, text: &str) {
+        match Settings::decide(path, text) {
             Ok(settings) => {
-                let settings = Arc::new(settings);
-                *self.0.now.write().unwrap_or_else(PoisonError::into_inner) = settings;
-                tracing::info!(file = %self.0.path.display(), "the configuration changed");
+                *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+                tracing::info!(file = %path.display(), "the configuration changed");
             }
             Err(error) => tracing::error!("{error}; the one before stays in force"),
         }
     }
-}
-
-fn read(path: &Path) -> Result<String, SettingsError> {
-    let bytes =
-        host::fs::read_bounded(path, LARGEST_FILE).map_err(|source| SettingsError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -146,15 +119,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.toml");
         fs_err::write(&path, "hub = \"http://one\"").unwrap();
-        let config = Config::load(&path).unwrap();
+        let (config, _) = Config::load(&path).unwrap();
         let other = config.clone();
         let held = config.now();
-        config.change("hub = \"http://two\"");
+        config.change(&path, "hub = \"http://two\"");
         assert_eq!(
             (held.hub.as_str(), other.now().hub.as_str()),
             ("http://one", "http://two")
         );
-        config.change("hubb = 3");
+        config.change(&path, "hubb = 3");
         assert_eq!(other.now().hub, "http://two");
         fs_err::write(&path, "hubb = 3").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();

@@ -17,7 +17,7 @@ pub(super) async fn run(global: &Global) -> Result<(), CommandError> {
     let settings = Settings::load(global, None).map_err(|error| one_line(&error));
     let mut findings: Vec<(&str, Finding)> = vec![("kernel", kernel()), ("user", user())];
     match settings {
-        Ok(settings) => {
+        Ok((settings, _)) => {
             findings.push(("configuration", Ok(settings.file.display().to_string())));
             findings.push(("trusted keys", trust(&settings)));
             findings.push(("disk", disk(&settings.state)));

@@ -1,31 +1,37 @@
 //! `nival-agent serve`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use host::followed::Followed;
 use host::mount::Linux;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use ttrpc::r#async::Server;
 use ttrpc::r#async::transport::Listener;
 
-use super::CommandError;
+use super::{CommandError, Then};
 use crate::agent::Agent;
 use crate::args::{Global, Serve};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::{housekeeping, metrics, socket};
 
-/// Serves until it is told to stop. Fetches that are under way end; what they have published stays.
-pub(super) async fn run(global: &Global, serve: &Serve) -> Result<(), CommandError> {
+/// How long answers that are under way are waited for when the configuration has changed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves until it is told to stop, or has to begin anew. Fetches that are under way end; what they have published stays.
+pub(super) async fn run(global: &Global, serve: &Serve) -> Result<Then, CommandError> {
     host::telemetry::init(None, serve.log_json);
-    let settings = Settings::load(global, Some(serve))?;
+    let (settings, mut file) = Settings::load(global, Some(serve))?;
     if settings.trusted.iter().next().is_none() {
         tracing::warn!(
             file = %settings.file.display(),
             "no key is trusted, so no environment will start: add owners and keys to [trust]"
         );
     }
-    let stop = host::shutdown::signal();
+    let told = host::shutdown::signal();
+    let stop = told.child_token();
     let tasks = TaskTracker::new();
     let http = store::http_client(concat!("nival-agent/", env!("CARGO_PKG_VERSION")))?;
     let (path, metrics_address) = (settings.socket.clone(), settings.metrics);
@@ -55,9 +61,44 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<(), CommandErr
     ));
     tracing::info!(socket = %path.display(), hub = agent.hub.address(), "serving");
 
-    stop.cancelled().await;
+    let changed = configured_anew(&mut file, global, serve);
+    let changed = stop.run_until_cancelled(changed).await.is_some();
+    stop.cancel();
     tasks.close();
-    server.shutdown().await.map_err(CommandError::Serve)?;
-    tasks.wait().await;
-    Ok(())
+    let ending = async {
+        server.shutdown().await.map_err(CommandError::Serve)?;
+        tasks.wait().await;
+        Ok::<_, CommandError>(())
+    };
+    if !changed {
+        ending.await?;
+        return Ok(Then::End);
+    }
+    // Whoever still waits for an answer asks the next process, which takes over as after a crash.
+    if let Ok(ended) = tokio::time::timeout(PATIENCE, ending).await {
+        ended?;
+    }
+    if told.is_cancelled() {
+        return Ok(Then::End);
+    }
+    Ok(Then::BeginAnew)
+}
+
+/// Waits until the file holds another valid configuration.
+async fn configured_anew(file: &mut Followed, global: &Global, serve: &Serve) {
+    loop {
+        file.changed().await;
+        match Settings::of(file, global, Some(serve)) {
+            Ok(_) => {
+                return tracing::info!(
+                    file = %file.path().display(),
+                    "the configuration changed: beginning anew with it"
+                );
+            }
+            Err(error) => tracing::error!(
+                "{}; the one before stays in force",
+                host::error::one_line(&error)
+            ),
+        }
+    }
 }

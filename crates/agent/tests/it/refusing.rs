@@ -259,19 +259,27 @@ async fn a_cached_record_is_verified_again_and_a_damaged_one_fetched_anew() {
             .iter()
             .any(|one| one.value == "hello ${USER}")
     );
-    // A key that is not trusted any more: what it signed does not start any more, present or not.
-    scene.kill_agent();
-    let text = fs::read_to_string(scene.path("agent.toml")).unwrap();
+    let instance = scene.status().await.instance;
+    // A configuration that says nothing is told and changes nothing.
+    let file = scene.path("agent.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("hubb = 1\n{text}")).unwrap();
+    scene
+        .until("the mistake is told", async || {
+            scene.log().contains("the one before stays in force")
+        })
+        .await;
+    scene.start_in_web(&pin).await.unwrap();
+    assert_eq!(scene.status().await.instance, instance);
+    // A key that is not trusted any more: what it signed does not start any more, present or not, and nobody has to restart
+    // the agent for it.
     let key = SecretKey::generate_from_seed("demo-2", [3; 32])
         .unwrap()
         .public_key()
         .to_string();
-    fs::write(
-        scene.path("agent.toml"),
-        text.replace(&scene.hub.key.public_key().to_string(), &key),
-    )
-    .unwrap();
-    scene.start_agent().await;
+    let other = text.replace(&scene.hub.key.public_key().to_string(), &key);
+    fs::write(&file, other).unwrap();
+    scene.until_begun_after(&instance).await;
     refused(&scene, &pin, Code::FAILED_PRECONDITION, "trusted: demo-2").await;
 }
 

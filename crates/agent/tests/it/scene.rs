@@ -269,6 +269,19 @@ impl Scene {
             .unwrap()
     }
 
+    /// Looks until an agent answers that began after this one, in the same process.
+    pub(crate) async fn until_begun_after(&self, instance: &str) {
+        let request = StatusRequest::default();
+        let has_begun = async || match self.client_now().await {
+            Some(client) => match client.status(patience(), &request).await {
+                Ok(status) => status.instance != instance,
+                Err(_) => false,
+            },
+            None => false,
+        };
+        self.until("the agent has begun anew", has_begun).await;
+    }
+
     /// Reads a file as the agent's mount namespace has it.
     pub(crate) fn read(&self, path: &Path) -> Result<String, String> {
         let output = self.inside("cat").arg(path).output().unwrap();

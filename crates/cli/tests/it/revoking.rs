@@ -154,3 +154,37 @@ fn an_old_list_and_one_that_no_trusted_key_signed_are_refused() {
     let text = publisher.well("nival generations demo/app 2>&1");
     assert!(text.contains(part) && text.contains("NUMBER"), "{text}");
 }
+
+#[test]
+fn a_new_key_takes_over_from_a_lost_one() {
+    require!(root, setup, programs);
+    let publisher = Publisher::new();
+    let old = publisher.push("one");
+    publisher.well("nival revoke demo/app:1 --reason leaks");
+    // The lost key is trusted on where it was used, and no reader trusts it.
+    let public = publisher.well("nival key generate second");
+    publisher.well(&format!("nival key trust demo {}", public.trim()));
+    publisher.well(&format!(
+        "mkdir -p /tmp/reader/.config/nival && \
+         sed '/^\\[trust\\]/,$d' ~/.config/nival/config.toml > /tmp/reader/.config/nival/config.toml && \
+         HOME=/tmp/reader nival key trust demo {}",
+        public.trim()
+    ));
+    let reads = |command: &str| format!("HOME=/tmp/reader {command}");
+    let seconds = "export NIVAL_SIGNING_KEY=second";
+    for command in ["nival revocations demo", "nival show demo/app"] {
+        publisher.badly(&reads(command), &["demo", "not signed by a key"]);
+    }
+    publisher.well(&format!(
+        "{seconds}; cd ~/app && echo '# two' >> .nival/manifest.toml && nival push demo/app && \
+         nival revoke demo/app@sha256:{} --reason 'signed by a lost key'",
+        "0".repeat(64)
+    ));
+    let listed = publisher.well(&reads("nival revocations demo"));
+    for part in [&old[..19], "leaks", "signed by a lost key"] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
+    let shown = publisher.well(&reads("nival show demo/app"));
+    assert!(shown.contains("demo/app:2"), "{shown}");
+    publisher.badly(&reads("nival show demo/app:1"), &["not signed by a key"]);
+}

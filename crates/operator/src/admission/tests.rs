@@ -23,7 +23,7 @@ async fn serve() -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("agent.toml");
     fs_err::write(&file, NO_HUB).unwrap();
-    let config = Config::load(&file).unwrap();
+    let (config, _) = Config::load(&file).unwrap();
     let (store, _) = reflector::store();
     let judge = Judge {
         resolver: Resolver::new(config, Arc::new(NoTokens)).unwrap(),

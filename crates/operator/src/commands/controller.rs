@@ -59,7 +59,7 @@ pub(crate) struct Controller {
 pub(crate) async fn run(global: &Global, wish: &Controller) -> Result<(), Failure> {
     host::telemetry::init(None, global.log_json);
     let stop = host::shutdown::signal();
-    let config = Config::load(&global.config)?;
+    let (config, file) = Config::load(&global.config)?;
     if config.now().trusted.iter().next().is_none() {
         tracing::warn!(
             file = %global.config.display(),
@@ -72,7 +72,7 @@ pub(crate) async fn run(global: &Global, wish: &Controller) -> Result<(), Failur
     let listener = TcpListener::bind(wish.metrics).await?;
     let probes = http::serve(listener, metrics.clone(), readiness.clone(), stop.clone());
     tasks.spawn(probes);
-    tasks.spawn(config.clone().follow(stop.clone()));
+    tasks.spawn(config.clone().follow(file, stop.clone()));
 
     let tokens = Arc::new(ClusterTokens(client.clone()));
     let resolver = Resolver::new(config, tokens)?;

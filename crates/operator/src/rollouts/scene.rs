@@ -29,7 +29,7 @@ pub(crate) fn state(
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("agent.toml");
     fs_err::write(&file, config).unwrap();
-    let config = Config::load(&file).unwrap();
+    let (config, _) = Config::load(&file).unwrap();
     Arc::new_cyclic(|state: &Weak<State>| {
         let state = state.clone();
         let answer = move |method: &str, uri: &str, body: Value| {

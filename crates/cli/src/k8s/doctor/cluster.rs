@@ -181,10 +181,7 @@ pub(super) async fn configuration(cluster: &Cluster, namespace: &str) -> Check {
         }
         Err(error) => return Check::of_error(CHECK, &error),
     };
-    // Agents read it when they start.
-    let edit = format!(
-        "kubectl -n {namespace} edit configmap {name}, then kubectl -n {namespace} rollout restart daemonset/nival-agent"
-    );
+    let edit = format!("kubectl -n {namespace} edit configmap {name}");
     let files = object::texts(&map, "/data");
     let Some(text) = files.get(key) else {
         return Check::fail(CHECK, format!("ConfigMap {name} has no {key}"), edit);

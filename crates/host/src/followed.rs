@@ -1,0 +1,102 @@
+//! A file that somebody else rewrites under way, as a kubelet does with a ConfigMap's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::fs::read_bounded;
+
+/// How often the file is looked at. A kubelet renews a ConfigMap's files within a minute or two.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A file with what it held when it was last looked at.
+#[derive(Debug)]
+pub struct Followed {
+    path: PathBuf,
+    limit: u64,
+    text: Option<String>,
+}
+
+impl Followed {
+    /// Reads a file of at most so many bytes for the first time.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read or is too large.
+    pub fn open(path: &Path, limit: u64) -> io::Result<Self> {
+        let mut file = Self::absent(path, limit);
+        file.text = Some(file.read()?);
+        Ok(file)
+    }
+
+    /// Returns a file that need not be there.
+    #[must_use]
+    pub fn absent(path: &Path, limit: u64) -> Self {
+        Self {
+            path: path.to_owned(),
+            limit,
+            text: None,
+        }
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns what it held when it was last looked at; nothing where it was not there.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+
+    /// Waits until it holds something else, and returns that. While it cannot be read, it counts as it was.
+    pub async fn changed(&mut self) -> &str {
+        while !self.has_changed() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        self.text()
+    }
+
+    fn has_changed(&mut self) -> bool {
+        let text = self.read().ok();
+        let changed = text.is_some() && text != self.text;
+        if changed {
+            self.text = text;
+        }
+        changed
+    }
+
+    fn read(&self) -> io::Result<String> {
+        let bytes = read_bounded(&self.path, self.limit)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_has_changed_when_it_holds_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        Followed::open(&path, 9).unwrap_err();
+        let mut file = Followed::absent(&path, 9);
+        assert!(!file.has_changed());
+        fs::write(&path, "one").unwrap();
+        assert_eq!(file.changed().await, "one");
+        let mut file = Followed::open(&path, 9).unwrap();
+        for same in ["one", "more than it may hold"] {
+            fs::write(&path, same).unwrap();
+            assert!(!file.has_changed(), "{same}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(!file.has_changed(), "gone");
+        fs::write(&path, "two").unwrap();
+        assert_eq!(file.changed().await, "two");
+        assert_eq!(file.text(), "two");
+    }
+}
