@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 
-use crate::holder::{Holder, children_of, hold};
+use crate::holder::{Held, Holder, children_of, hold};
 use crate::network::Network;
 use crate::sweep::Owner;
 use crate::{Failure, Registry, programs, run, services, setup};
@@ -325,15 +325,17 @@ impl Service {
     /// # Errors
     /// Fails when it cannot be waited for.
     pub fn kill(&mut self) -> Result<(), Failure> {
-        let children = children_of(self.child.id());
-        for child in children {
-            if let Some(process) = rustix::process::Pid::from_raw(child as i32) {
-                rustix::process::kill_process(process, rustix::process::Signal::KILL).ok();
-            }
+        // Those that are there are held before anything dies: nobody else gets their numbers meanwhile.
+        let children: Vec<Held> = children_of(self.child.id())
+            .into_iter()
+            .filter_map(Held::new)
+            .collect();
+        for child in &children {
+            child.kill();
         }
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
+        children.iter().try_for_each(Held::wait)
     }
 
     /// Fails with the last lines of its log when it has ended.

@@ -90,12 +90,7 @@ impl ControlPlane {
     /// Kills the API server as `kill -9` does.
     pub(super) fn kill_api_server(&mut self) -> Result<(), Failure> {
         let service = self.api_server.take();
-        service.map_or(Ok(()), |mut service| service.kill())?;
-        // What was killed keeps its port until it is gone, a moment later.
-        poll("the API server to be gone", || {
-            let left = self.machine.processes("kube-apiserver");
-            Ok(left.is_empty().then_some(()))
-        })
+        service.map_or(Ok(()), |mut service| service.kill())
     }
 
     pub(super) fn kubectl_command(&self) -> Result<Command, Failure> {
