@@ -110,7 +110,8 @@ impl Fetches {
             return Arc::clone(fetch);
         }
         let (sender, done) = watch::channel(None);
-        let progress = Arc::new(Progress::default());
+        // Whoever waits for nothing is told how much there is, too.
+        let progress = Arc::new(Progress::before(&wanted.closure));
         let fetch = Arc::new(Fetch {
             pin: wanted.pin,
             generation: wanted.generation,

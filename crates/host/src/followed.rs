@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::fs::read_bounded;
 
 /// How often the file is looked at. A kubelet renews a ConfigMap's files within a minute or two.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A file with what it held when it was last looked at.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Followed {
     path: PathBuf,
     limit: u64,
     text: Option<String>,
+    /// What it held at the last look, where that was something else.
+    next: Option<String>,
 }
 
 impl Followed {
@@ -35,6 +37,7 @@ impl Followed {
             path: path.to_owned(),
             limit,
             text: None,
+            next: None,
         }
     }
 
@@ -50,7 +53,8 @@ impl Followed {
         self.text.as_deref().unwrap_or_default()
     }
 
-    /// Waits until it holds something else, and returns that. While it cannot be read, it counts as it was.
+    /// Waits until it holds something else, and returns that. While it cannot be read, it counts as it was; and what it holds
+    /// counts at the second look, since whoever rewrites it in place is not done at once.
     pub async fn changed(&mut self) -> &str {
         while !self.has_changed() {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -59,11 +63,12 @@ impl Followed {
     }
 
     fn has_changed(&mut self) -> bool {
-        let text = self.read().ok();
-        let changed = text.is_some() && text != self.text;
+        let next = self.read().ok().filter(|next| *next != self.text());
+        let changed = next.is_some() && next == self.next;
         if changed {
-            self.text = text;
+            self.text.clone_from(&next);
         }
+        self.next = next;
         changed
     }
 
@@ -86,6 +91,8 @@ mod tests {
         Followed::open(&path, 9).unwrap_err();
         let mut file = Followed::absent(&path, 9);
         assert!(!file.has_changed());
+        fs::write(&path, "o").unwrap();
+        assert!(!file.has_changed(), "written in part");
         fs::write(&path, "one").unwrap();
         assert_eq!(file.changed().await, "one");
         let mut file = Followed::open(&path, 9).unwrap();

@@ -216,15 +216,19 @@ impl Candidate {
     }
 
     async fn give_back(&self) -> Result<(), kube::Error> {
-        let mut lease = self.leases.get(OPERATOR).await?;
-        let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_ref() == Some(&self.identity) {
+        loop {
+            let mut lease = self.leases.get(OPERATOR).await?;
+            let spec = lease.spec.get_or_insert_default();
+            if spec.holder_identity.as_ref() != Some(&self.identity) {
+                return Ok(());
+            }
             spec.holder_identity = None;
-            self.leases
-                .replace(OPERATOR, &PostParams::default(), &lease)
-                .await?;
+            // A conflict is this one's own last renewal, which came late.
+            let put = PostParams::default();
+            if accepted(self.leases.replace(OPERATOR, &put, &lease).await)? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 

@@ -42,8 +42,7 @@ pub(crate) fn memory() -> Result<OperatorMemory> {
     };
     let cluster = stack.cluster(options)?;
     let machine = cluster.control_plane();
-    cluster.apply(&run(machine.command("nival-operator")?.arg("crds"))?)?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
+    cluster.define(&run(machine.command("nival-operator")?.arg("crds"))?)?;
     for name in (0..NAMESPACES)
         .map(namespace)
         .chain(["nival-system".to_owned()])

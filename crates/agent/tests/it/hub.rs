@@ -20,6 +20,7 @@ use env_spec::generation::{
 use env_spec::{Digest, EnvironmentName, Pin, Signed};
 use nix_data::nar::Node;
 use nix_data::{Compression, Hash, NarInfo, SecretKey, StorePath};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The token that opens private environments.
@@ -32,6 +33,8 @@ pub(crate) struct Contents {
     files: BTreeMap<String, Bytes>,
     /// Pause after each piece of a NAR.
     pub(crate) slow: Option<Duration>,
+    /// Until when NARs are held back.
+    pub(crate) held: Option<CancellationToken>,
     /// Takes questions about live pointers and never answers them.
     pub(crate) silent: bool,
     /// How many NAR requests are cut off in the middle from now on.
@@ -57,6 +60,7 @@ pub(crate) struct Hub {
     contents: Arc<Mutex<Contents>>,
     pub(crate) address: SocketAddr,
     stop: CancellationToken,
+    serving: Option<JoinHandle<()>>,
     pub(crate) key: SecretKey,
 }
 
@@ -136,6 +140,7 @@ impl Hub {
             contents: Arc::default(),
             address: ([127, 0, 0, 1], 0).into(),
             stop: CancellationToken::new(),
+            serving: None,
             key: SecretKey::generate_from_seed("demo-1", [1; 32]).unwrap(),
         };
         hub.serve(tokio::net::TcpListener::bind(hub.address).await.unwrap());
@@ -144,7 +149,7 @@ impl Hub {
 
     /// Serves again, on the port it had before.
     pub(crate) async fn resume(&mut self) {
-        // The port may still be held by connections that are ending.
+        // Another test's connection may have the port for a moment.
         let listener = loop {
             match tokio::net::TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,
@@ -168,15 +173,18 @@ impl Hub {
             .route("/cache/{owner}/{*file}", get(cache))
             .with_state(Arc::clone(&self.contents));
         let stop = self.stop.clone();
-        tokio::spawn(async move {
+        self.serving = Some(tokio::spawn(async move {
             let serving = axum::serve(listener, router).into_future();
-            // No grace: open connections break, as they do when a hub dies.
             tokio::select! { _ = serving => {}, () = stop.cancelled() => {} }
-        });
+        }));
     }
 
-    pub(crate) fn stop(&self) {
+    /// Lets nobody connect any more. Answers under way may come to their end.
+    pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
+        if let Some(serving) = self.serving.take() {
+            serving.await.unwrap();
+        }
     }
 
     pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -504,18 +512,24 @@ async fn cache(State(contents): Shared, Path((_, file)): Path<(String, String)>)
     } else {
         length
     };
-    let slow = contents.slow;
+    let (slow, held) = (contents.slow, contents.held.clone());
     let pieces = bytes
         .slice(..cut)
         .chunks(16 << 10)
         .map(Bytes::copy_from_slice)
         .collect::<Vec<_>>();
-    let stream = futures::stream::unfold(pieces.into_iter(), move |mut pieces| async move {
-        let piece = pieces.next()?;
-        if let Some(pause) = slow {
-            tokio::time::sleep(pause).await;
+    let stream = futures::stream::unfold(pieces.into_iter(), move |mut pieces| {
+        let held = held.clone();
+        async move {
+            let piece = pieces.next()?;
+            if let Some(gate) = held {
+                gate.cancelled().await;
+            }
+            if let Some(pause) = slow {
+                tokio::time::sleep(pause).await;
+            }
+            Some((Ok::<_, std::io::Error>(piece), pieces))
         }
-        Some((Ok::<_, std::io::Error>(piece), pieces))
     });
     let body = Body::from_stream(stream);
     ([(header::CONTENT_LENGTH, length)], body).into_response()

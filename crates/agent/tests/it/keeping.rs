@@ -121,11 +121,14 @@ async fn the_newest_generations_of_an_environment_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_probes_answer() {
     testkit::require!(root);
+    let mut scene = Scene::start().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let scene = Scene::start_with(&format!("metrics = \"{port}\"")).await;
+    scene.kill_agent();
+    scene.configure(&format!("metrics = \"{port}\""));
+    scene.start_agent().await;
     scene.hub.push("demo/app", &package("one"));
     scene.start_in_web("demo/app").await.unwrap();
     scene.start_in_web("demo/none").await.unwrap_err();

@@ -164,7 +164,7 @@ async fn a_pinned_generation_that_is_present_starts_with_the_hub_down() {
         .prepare(&scene.request("team-a", "demo/app"))
         .await
         .unwrap();
-    scene.hub.stop();
+    scene.hub.stop().await;
     for namespace in ["web", "team-a"] {
         let mut request = scene.request(namespace, "demo/app");
         request.pin = pin.clone();

@@ -380,11 +380,11 @@ async fn a_second_agent_and_a_wrong_configuration_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_hub_address_is_said_with_the_address() {
     testkit::require!(root);
-    let scene = Scene::start().await;
+    let mut scene = Scene::start().await;
     scene.hub.push("demo/app", &[package()]);
-    let nobody = Hub::start().await;
-    nobody.stop();
-    scene.hub.stop();
+    let mut nobody = Hub::start().await;
+    nobody.stop().await;
+    scene.hub.stop().await;
     let message = refused(
         &scene,
         "demo/app",

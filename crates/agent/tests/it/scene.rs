@@ -231,6 +231,20 @@ impl Scene {
         self.prepare(&self.request("web", reference)).await
     }
 
+    /// Asks for a start until a fetch for it is under way, and returns what is said then. On a busy machine the hub's answers may
+    /// take longer than somebody waits who does not wait.
+    pub(crate) async fn begin_fetching(&self, request: &PrepareRequest) -> String {
+        let mut said = String::new();
+        let begun = async || {
+            let (code, message) = self.prepare(request).await.unwrap_err();
+            assert_eq!(code, Code::UNAVAILABLE, "{message}");
+            said = message;
+            said.starts_with("fetching ")
+        };
+        self.until("a fetch is under way", begun).await;
+        said
+    }
+
     pub(crate) async fn release(&self, bundle: &str) {
         let request = ReleaseRequest {
             bundle: bundle.to_owned(),

@@ -28,8 +28,7 @@ impl Scene {
         let crds = std::process::Command::new(env!("CARGO_BIN_EXE_nival-operator"))
             .arg("crds")
             .output()?;
-        cluster.apply(&String::from_utf8_lossy(&crds.stdout))?;
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
+        cluster.define(&String::from_utf8_lossy(&crds.stdout))?;
         cluster.apply(RIGHTS)?;
         let scene = Self { cluster, stack };
         // Where it is told that all is in place before anything looked.
@@ -73,12 +72,24 @@ impl Scene {
         self.cluster.kubectl(&["get", "node", NAME, "-o", path])
     }
 
-    fn wait_for_state(&self, state: &str) -> Result<Value, Failure> {
-        let looked = poll(&format!("the node to be {state}"), || {
+    /// Waits until the node is ready.
+    fn wait_until_ready(&self) -> Result<Value, Failure> {
+        self.wait_for("to be ready", |status| status["state"] == "Ready")
+    }
+
+    /// Waits until the node is not ready for this reason; others may come before it.
+    fn wait_for_reason(&self, reason: &str) -> Result<Value, Failure> {
+        self.wait_for(reason, |status| {
+            status["state"] == "NotReady" && status["reason"] == reason
+        })
+    }
+
+    fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+        let looked = poll(&format!("the node: {what}"), || {
             let Ok(resource) = self.resource() else {
                 return Ok(None);
             };
-            Ok((resource["status"]["state"] == state).then_some(resource))
+            Ok(fits(&resource["status"]).then_some(resource))
         });
         looked.map_err(|error| {
             let (log, resource) = (self.node().log("neighbour"), self.resource());
@@ -119,7 +130,7 @@ fn a_node_is_labelled_while_everything_is_in_place() {
 fn labelled() -> Result<(), Failure> {
     let mut scene = Scene::start(false)?;
     let mut neighbour = scene.neighbour(&["--restart", "none"])?;
-    let resource = scene.wait_for_state("Ready")?;
+    let resource = scene.wait_until_ready()?;
     assert_eq!(scene.label()?, "ready");
     assert_eq!(resource["metadata"]["ownerReferences"][0]["kind"], "Node");
     assert_eq!(resource["status"]["system"], "x86_64-linux");
@@ -151,15 +162,14 @@ fn labelled() -> Result<(), Failure> {
 
     // An agent that is away shows at once; the label stays for a while, and goes then.
     scene.node().kill_agent()?;
-    let resource = scene.wait_for_state("NotReady")?;
-    assert_eq!(resource["status"]["reason"], "AgentAway");
+    scene.wait_for_reason("AgentAway")?;
     assert_eq!(scene.label()?, "ready");
     assert!(scene.page("/readyz")?.ends_with("503"));
     poll("the label to go", || {
         Ok(scene.label()?.is_empty().then_some(()))
     })?;
     scene.node().start_agent()?;
-    scene.wait_for_state("Ready")?;
+    scene.wait_until_ready()?;
     poll("the label to be back", || {
         Ok((scene.label()? == "ready").then_some(()))
     })?;
@@ -170,14 +180,13 @@ fn labelled() -> Result<(), Failure> {
         "cp {config} {config}.good; sed -i 's/runtimes.nival/runtimes.other/' {config}"
     ))?;
     scene.node().restart_containerd()?;
-    let resource = scene.wait_for_state("NotReady")?;
-    assert_eq!(resource["status"]["reason"], "HandlerMissing");
+    scene.wait_for_reason("HandlerMissing")?;
     scene
         .node()
         .machine()
         .shell(&format!("mv {config}.good {config}"))?;
     scene.node().restart_containerd()?;
-    scene.wait_for_state("Ready")?;
+    scene.wait_until_ready()?;
 
     // While the API server is away the node goes on; what has changed is told when it is back.
     scene.cluster.kill_api_server()?;
@@ -191,10 +200,9 @@ fn labelled() -> Result<(), Failure> {
     })?;
     assert!(scene.page("/healthz")?.ends_with("200"));
     scene.cluster.start_api_server()?;
-    let resource = scene.wait_for_state("NotReady")?;
-    assert_eq!(resource["status"]["reason"], "AgentAway");
+    scene.wait_for_reason("AgentAway")?;
     scene.node().start_agent()?;
-    scene.wait_for_state("Ready")?;
+    scene.wait_until_ready()?;
     poll("the label to be there", || {
         Ok((scene.label()? == "ready").then_some(()))
     })?;
@@ -232,8 +240,7 @@ fn removed() -> Result<(), Failure> {
     assert_ne!(files()?, before);
     let mut neighbour = scene.neighbour(&[])?;
     // There is no agent here.
-    let resource = scene.wait_for_state("NotReady")?;
-    assert_eq!(resource["status"]["reason"], "AgentAway");
+    scene.wait_for_reason("AgentAway")?;
     assert_eq!(scene.label()?, "");
 
     let control_plane = scene.cluster.control_plane();
@@ -255,7 +262,7 @@ fn removed() -> Result<(), Failure> {
     scene.cluster.apply(
         "apiVersion: nival.dev/v1alpha1\nkind: NivalNode\nmetadata: {name: gone}\nspec: {}\n",
     )?;
-    let left = control_plane.shell(&format!("{uninstall} --wait=2s"));
+    let left = control_plane.shell(&format!("{uninstall} --wait=10s"));
     let text = left.expect_err("a node is left").to_string();
     assert!(
         text.contains("gone (its neighbour has not answered)"),

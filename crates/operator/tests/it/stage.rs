@@ -58,10 +58,7 @@ impl Stage {
             .output()
             .unwrap();
         cluster
-            .apply(&String::from_utf8_lossy(&definitions.stdout))
-            .unwrap();
-        cluster
-            .kubectl(&["wait", "--for=condition=Established", "crd", "--all"])
+            .define(&String::from_utf8_lossy(&definitions.stdout))
             .unwrap();
         let stage = Self {
             operators: Vec::new(),
@@ -123,7 +120,7 @@ impl Stage {
             .arg(format!("--net={}", self.stack.world.network().display()))
             .arg(env!("CARGO_BIN_EXE_nival-operator"))
             .args(["controller", "--identity", &format!("replica{number}")])
-            .args(["--lease-seconds", "3", "--drain-seconds", "0"])
+            .args(["--lease-seconds", "6", "--drain-seconds", "0"])
             .arg(format!("--listen=0.0.0.0:{}", 8443 + number))
             .arg(format!("--metrics=0.0.0.0:{}", 8080 + number))
             .arg("--config")
@@ -236,6 +233,16 @@ impl Stage {
     /// Returns the pin of a template, and what it was made from.
     pub(crate) fn pinned(&self, what: &str) -> (String, String) {
         pinned(&self.get(what))
+    }
+
+    /// Waits until the controllers know a workload as it is: a revision that they have not seen does not come back by an undo.
+    pub(crate) fn wait_until_known(&self, what: &str) {
+        let known = poll("the controllers to know a workload", || {
+            let object = self.cluster.kubectl_json(&["get", what])?;
+            let observed = &object["status"]["observedGeneration"];
+            Ok((*observed == object["metadata"]["generation"]).then_some(()))
+        });
+        known.unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 
     /// Returns the pin of a published generation of `demo/web`.

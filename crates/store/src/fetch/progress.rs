@@ -32,6 +32,14 @@ pub struct ProgressView {
 }
 
 impl Progress {
+    /// Returns the progress of a fetch that has not begun, as if nothing were present.
+    #[must_use]
+    pub fn before(closure: &[ClosurePath]) -> Self {
+        let progress = Self::default();
+        progress.begin(closure, closure);
+        progress
+    }
+
     /// Returns how far the fetch is.
     #[must_use]
     pub fn view(&self) -> ProgressView {

@@ -1,5 +1,6 @@
 //! Control groups of a cluster's nodes: one tree per node in every hierarchy, named after the process that made it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -18,15 +19,7 @@ pub(super) struct ControlGroups {
 
 impl ControlGroups {
     pub(super) fn new(nodes: u8) -> Result<Self, Failure> {
-        let owner = Owner::this_process()?;
-        let own = |count: usize| format!("{PREFIX}{owner}-{count}");
-        // A process may have several clusters, one after another or at once.
-        let free = (0..)
-            .map(own)
-            .find(|name| hierarchies().iter().all(|root| !root.join(name).exists()));
-        let groups = Self {
-            name: free.ok_or_else(|| Failure::Text("no free control group".to_owned()))?,
-        };
+        let groups = Self { name: claim()? };
         for number in 1..=nodes {
             for root in hierarchies() {
                 make(&root, &groups.name)?;
@@ -49,6 +42,25 @@ impl Drop for ControlGroups {
             Ok(remove(&self.name).then_some(()))
         })
         .ok();
+    }
+}
+
+/// Returns a name that no other cluster has: a process may have several, one after another or at once, and the first to make
+/// the group has the name.
+fn claim() -> Result<String, Failure> {
+    let owner = Owner::this_process()?;
+    let roots = hierarchies();
+    let first = roots
+        .first()
+        .ok_or_else(|| Failure::Text(format!("{ROOT} has no control groups")))?;
+    let mut count = 0;
+    loop {
+        let name = format!("{PREFIX}{owner}-{count}");
+        match fs::create_dir(first.join(&name)) {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => count += 1,
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -210,6 +210,17 @@ impl Cluster {
             .map(drop)
     }
 
+    /// Applies definitions of resources, and waits until the API server takes such resources.
+    ///
+    /// # Errors
+    /// Fails with the API server's own words when they are refused.
+    pub fn define(&self, definitions: &str) -> Result<(), Failure> {
+        self.apply(definitions)?;
+        let wait = ["wait", "--for=condition=Established", "crd", "--all"];
+        // Before a definition has any condition, `kubectl` fails at once.
+        poll("the definitions to count", || Ok(self.kubectl(&wait).ok())).map(drop)
+    }
+
     /// Cuts a node's power, counted from one, and starts it again.
     ///
     /// # Errors

@@ -65,7 +65,11 @@ fn plugin(stage: &mut Stage) -> Result<(), Failure> {
         .cluster
         .control_plane()
         .stage("pinned.yaml", &pinned)?;
-    stage.kubectl(&["diff", "--server-side", "-f", &path])?;
+    // Controllers write while it is asked.
+    poll("kubectl diff to find nothing", || {
+        let diff = ["diff", "--server-side", "-f", &path];
+        Ok(stage.cluster.kubectl(&diff).ok())
+    })?;
 
     let status = json(stage, "status")?;
     let row = &status["items"][0];

@@ -47,17 +47,7 @@ impl Administrator {
     pub(crate) fn define(&self) {
         for definition in [Environment::crd(), NivalNode::crd()] {
             let text = serde_json::to_string(&definition).unwrap();
-            self.cluster.apply(&text).unwrap();
-        }
-        for kind in ["environments.nival.dev", "nivalnodes.nival.dev"] {
-            let wait = [
-                "wait",
-                "--for=condition=Established",
-                "--timeout=60s",
-                "crd",
-                kind,
-            ];
-            self.cluster.kubectl(&wait).unwrap();
+            self.cluster.define(&text).unwrap();
         }
     }
 
@@ -113,6 +103,11 @@ impl Administrator {
     /// Like [`Administrator::feed`], and returns what `kubectl` printed and said.
     #[track_caller]
     pub(crate) fn fed(&self, arguments: &[&str], text: &str) -> (String, String) {
+        self.try_feed(arguments, text)
+            .unwrap_or_else(|talk| panic!("kubectl {arguments:?}: {talk}"))
+    }
+
+    fn try_feed(&self, arguments: &[&str], text: &str) -> Result<(String, String), String> {
         let mut command = self.cluster.kubectl_command().unwrap();
         command.args(arguments);
         command
@@ -128,8 +123,20 @@ impl Administrator {
             .unwrap();
         let output = child.wait_with_output().unwrap();
         let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "kubectl {arguments:?}: {talk}");
-        (String::from_utf8(output.stdout).unwrap(), talk)
+        match output.status.success() {
+            true => Ok((String::from_utf8(output.stdout).unwrap(), talk)),
+            false => Err(talk),
+        }
+    }
+
+    /// Fails the test unless `kubectl diff` finds nothing once the controllers have written what they write.
+    #[track_caller]
+    pub(crate) fn differs_nowhere(&self, more: &[&str], text: &str) {
+        let arguments = [&["diff", "-f", "-"], more].concat();
+        poll("kubectl diff to find nothing", || {
+            Ok(self.try_feed(&arguments, text).ok())
+        })
+        .unwrap();
     }
 
     /// Makes an object, or changes it.

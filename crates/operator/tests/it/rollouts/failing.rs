@@ -22,10 +22,12 @@ fn a_broken_generation_of_a_deployment_goes_back_to_the_letter_and_stays() {
     let first = stage.pin(1);
     let before = wait(&stage, "deployment/web", "Complete", &first);
     annotate(&stage, "deployment/web", DEADLINE);
+    kubelet.breaks("demo/web:2");
     stage.push();
     let second = stage.pin(2);
-    kubelet.breaks(&second);
     wait(&stage, "deployment/web", "Progressing", &second);
+    // From here on the reason is known, however long the outage lasts.
+    PlayedKubelet::wait_for_crash(&stage, "web", &second);
     // The API server is away in the middle, and nothing is forgotten.
     stage.cluster.kill_api_server().unwrap();
     stage.cluster.start_api_server().unwrap();
@@ -67,8 +69,9 @@ fn a_broken_generation_of_a_deployment_goes_back_to_the_letter_and_stays() {
         .kubectl_json(&["get", "replicasets", "-l", "app=web"])
         .unwrap();
     assert_eq!(sets["items"].as_array().unwrap().len(), 2);
-    // What failed is not tried again; the next one is.
+    // What failed is not tried again; the next one is, with time enough to come up.
     assert_eq!(memory(&stage.get("deployment/web"))["phase"], "RolledBack");
+    annotate(&stage, "deployment/web", "nival.dev/progress-deadline=10m");
     stage.push();
     let object = wait(&stage, "deployment/web", "Complete", &stage.pin(3));
     assert_eq!(
@@ -98,14 +101,15 @@ fn ordered_sets_and_daemon_sets_go_back_and_nothing_is_stuck() {
     stage.apply(&tracked("DaemonSet", "every", 0));
     let (first, all) = (stage.pin(1), ["statefulset/set", "daemonset/every"]);
     settled(&stage, "daemonset/every");
-    let before = all.map(|what| {
-        let object = wait(&stage, what, "Complete", &first);
-        annotate(&stage, what, DEADLINE);
-        template(&object).clone()
-    });
+    let before = all.map(|what| template(&wait(&stage, what, "Complete", &first)).clone());
+    kubelet.breaks("demo/web:2");
     stage.push();
     let second = stage.pin(2);
-    kubelet.breaks(&second);
+    // The deadline is short only once it has a reason to pass.
+    for (what, app) in all.into_iter().zip(["set", "every"]) {
+        PlayedKubelet::wait_for_crash(&stage, app, &second);
+        annotate(&stage, what, DEADLINE);
+    }
     for (what, before) in all.into_iter().zip(before) {
         let object = wait(&stage, what, "RolledBack", &first);
         assert_eq!(*template(&object), before, "{what}");
@@ -117,9 +121,9 @@ fn ordered_sets_and_daemon_sets_go_back_and_nothing_is_stuck() {
     assert!(event.contains("set-2"), "{event}");
     // A broken one, and its fix before the deadline: the broken pod is in the way of the fix, too.
     annotate(&stage, "statefulset/set", "nival.dev/progress-deadline=10m");
+    kubelet.breaks("demo/web:3");
     stage.push();
     let third = stage.pin(3);
-    kubelet.breaks(&third);
     wait(&stage, "statefulset/set", "Progressing", &third);
     stage.push();
     wait(&stage, "statefulset/set", "Complete", &stage.pin(4));

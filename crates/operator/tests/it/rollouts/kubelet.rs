@@ -18,6 +18,8 @@ const EVERY: Duration = Duration::from_millis(150);
 const BEAT: Duration = Duration::from_secs(5);
 /// The node, where there is one.
 const NODE: &str = "played";
+/// What it says of a pod that crashed.
+const CRASHED: &str = "played: crashed";
 
 /// A thread that plays it until it is dropped.
 pub(crate) struct PlayedKubelet {
@@ -28,7 +30,7 @@ pub(crate) struct PlayedKubelet {
 struct World {
     kubectl: Vec<OsString>,
     over: AtomicBool,
-    /// Pins with which pods crash.
+    /// Generations with which pods crash, such as `demo/web:2`.
     broken: Mutex<BTreeSet<String>>,
     /// Whether pods that are new stay as they are.
     asleep: AtomicBool,
@@ -67,9 +69,24 @@ impl PlayedKubelet {
         joined.unwrap();
     }
 
-    /// Lets pods with this pin crash from here on.
-    pub(crate) fn breaks(&self, pin: &str) {
-        self.world.broken().insert(pin.to_owned());
+    /// Lets pods of this generation, such as `demo/web:2`, crash from here on. It need not be there yet: once it is, pods
+    /// soon are, too.
+    pub(crate) fn breaks(&self, generation: &str) {
+        self.world.broken().insert(generation.to_owned());
+    }
+
+    /// Waits until a pod with this pin of a workload with this name has crashed.
+    pub(crate) fn wait_for_crash(stage: &Stage, app: &str, pin: &str) {
+        let label = format!("--selector=app={app}");
+        let crashed = testkit::poll_within(super::PATIENCE, "a pod to crash", || {
+            let listed = stage.cluster.kubectl_json(&["get", "pods", &label])?;
+            let crashed = listed["items"].as_array().into_iter().flatten().any(|pod| {
+                pod["metadata"]["annotations"]["nival.dev/generation"] == pin
+                    && pod["status"]["message"] == CRASHED
+            });
+            Ok(crashed.then_some(()))
+        });
+        crashed.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
     }
 
     /// Leaves new pods as they are, or looks after them again.
@@ -135,10 +152,11 @@ impl World {
             return;
         }
         let pin = metadata["annotations"]["nival.dev/generation"].as_str();
-        let broken = pin.is_some_and(|pin| self.broken().contains(pin));
+        let generation = pin.and_then(|pin| Some(pin.split_once('@')?.0));
+        let broken = generation.is_some_and(|generation| self.broken().contains(generation));
         let said = pod["status"]["message"].as_str().unwrap_or_default();
         let (wanted, status) = match broken {
-            true => ("played: crashed", crashed()),
+            true => (CRASHED, crashed()),
             false => ("played: up", up()),
         };
         if said == wanted || (said.is_empty() && self.asleep.load(Ordering::SeqCst)) {

@@ -86,8 +86,8 @@ fn partitions_deletion_by_hand_and_parallel_sets_are_respected() {
         "statefulset/parallel",
         "nival.dev/progress-deadline=15s",
     );
+    kubelet.breaks("demo/web:3");
     stage.push();
-    kubelet.breaks(&stage.pin(3));
     wait(&stage, "statefulset/parallel", "RolledBack", &second);
     wait_for_pods(&stage, "parallel", &second, 3, &second);
 }
