@@ -222,7 +222,10 @@ impl Pod<'_> {
     /// Fails when it goes on for too long.
     pub fn wait(&self, container: &str) -> Result<i64, Failure> {
         poll("the container to end", || {
-            let status = self.status(container)?;
+            // A containerd that is being restarted answers a moment later.
+            let Ok(status) = self.status(container) else {
+                return Ok(None);
+            };
             let ended = status["state"] == "CONTAINER_EXITED";
             Ok(ended.then(|| status["exitCode"].as_i64().unwrap_or(0)))
         })

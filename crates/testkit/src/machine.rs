@@ -279,7 +279,8 @@ impl Machine {
         })
     }
 
-    /// Returns the processes on this machine whose program has this name, as the host numbers them.
+    /// Returns the processes on this machine whose program has this name, as the host numbers them. One that such a process
+    /// has forked, and that runs another program a moment later, is none of them.
     #[must_use]
     pub fn processes(&self, program: &str) -> Vec<u32> {
         let namespace = |process: u32| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
@@ -297,8 +298,20 @@ impl Machine {
             program_path.is_some_and(|path| path.file_name().is_some_and(|name| name == program))
                 && namespace(*process).is_some_and(|namespace| namespace == own)
         };
-        all.filter(runs).collect()
+        let found: Vec<u32> = all.filter(runs).collect();
+        let is_fork = |process: &&u32| parent_of(**process).is_some_and(|one| found.contains(&one));
+        found
+            .iter()
+            .filter(|process| !is_fork(process))
+            .copied()
+            .collect()
     }
+}
+
+fn parent_of(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
 }
 
 /// A program that runs on a machine until it is stopped.

@@ -47,6 +47,7 @@ spec:
       livenessProbe:
         exec: {command: [test, -f, /tmp/www/index.html]}
         periodSeconds: 2
+        timeoutSeconds: 10
 ";
 
 fn like_any_other(stage: &mut Stage) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use testkit::{
 /// How fast the hub is for the node that is far from it.
 const SLOW: u64 = 640 << 10;
 /// Shorter than a fetch from there, and long enough for a pod's sandbox.
-const SHORT_PATIENCE: &str = "runtimeRequestTimeout: 6s";
+const SHORT_PATIENCE: &str = "runtimeRequestTimeout: 12s";
 /// Keeps pods away from the far node that do not ask for it.
 pub(crate) const FAR: &str = "far";
 
@@ -133,6 +133,24 @@ impl Stage {
     /// Waits until a pod is ready.
     pub(crate) fn ready(&self, pod: &str) -> Result<(), Failure> {
         self.wait(&format!("pod/{pod}"), "condition=Ready")
+    }
+
+    /// Deletes a pod whose successor has the same name, and waits until that one is ready: what controllers say of their pods
+    /// is old for a moment.
+    pub(crate) fn replace(&self, pod: &str, namespace: Option<&str>) -> Result<(), Failure> {
+        let place: Vec<String> = namespace.iter().map(|one| format!("-n={one}")).collect();
+        let ask = |words: &[&str]| {
+            let place = place.iter().map(String::as_str);
+            self.kubectl(&words.iter().copied().chain(place).collect::<Vec<_>>())
+        };
+        let uid = ["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"];
+        let old = ask(&uid)?;
+        ask(&["delete", "pod", pod, "--timeout=60s"])?;
+        poll("the pod to be replaced", || {
+            Ok(ask(&uid).ok().filter(|new| *new != old))
+        })?;
+        let ready = format!("pod/{pod}");
+        ask(&["wait", &ready, "--for=condition=Ready", "--timeout=90s"]).map(drop)
     }
 
     /// Waits until a workload says that all its pods are of its newest revision, and ready.

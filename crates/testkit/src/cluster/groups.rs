@@ -29,6 +29,16 @@ impl ControlGroups {
         Ok(groups)
     }
 
+    /// Removes what the node's pods left there: a power cut leaves none, and a kubelet that starts looks into each.
+    pub(super) fn empty(&self, number: u8) -> Result<(), Failure> {
+        let own = format!("{}/node{number}", self.name);
+        poll("the node's control groups to be empty", || {
+            let of_node = hierarchies().into_iter().map(|root| root.join(&own));
+            let staying = of_node.filter(|group| group.exists() && !remove_below(group));
+            Ok((staying.count() == 0).then_some(()))
+        })
+    }
+
     /// Returns a node's tree, as the kubelet names it.
     pub(super) fn node(&self, number: u8) -> String {
         format!("/{}/node{number}", self.name)
@@ -125,12 +135,18 @@ fn remove(name: &str) -> bool {
 }
 
 fn remove_tree(group: &Path) -> bool {
-    if let Ok(entries) = fs::read_dir(group) {
-        for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove_tree(&entry.path());
-            }
-        }
-    }
+    remove_below(group);
     fs::remove_dir(group).is_ok()
+}
+
+/// Removes the groups below one. Tells whether nothing of them is left.
+fn remove_below(group: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(group) else {
+        return true;
+    };
+    let below = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    // Counted, so that one that stays does not keep the next from being removed.
+    below.filter(|entry| !remove_tree(&entry.path())).count() == 0
 }

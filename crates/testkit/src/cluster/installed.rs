@@ -112,8 +112,9 @@ impl Cluster {
         let wanted = self.nodes().len();
         let selector = "--selector=nival.dev/node=ready";
         poll_within(PATIENCE, "every node to be ready for environments", || {
-            let ready = self.kubectl(&["get", "nodes", selector, "-o", "name"])?;
-            Ok((ready.lines().count() == wanted && self.is_admission_there()?).then_some(()))
+            let ready = self.kubectl(&["get", "nodes", selector, "-o", "name"]);
+            let ready = ready.map_or(0, |names| names.lines().count());
+            Ok((ready == wanted && self.is_admission_there()?).then_some(()))
         })
         .map_err(|failure| Failure::Text(format!("{failure}\n{}", self.state_of_release())))
     }

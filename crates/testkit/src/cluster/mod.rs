@@ -75,7 +75,7 @@ pub struct Cluster {
     /// The namespace that hub and control plane are in.
     network: PathBuf,
     // Emptied after everything that runs in them, and before the network goes.
-    _groups: ControlGroups,
+    groups: ControlGroups,
     _lan: Lan,
 }
 
@@ -122,7 +122,7 @@ impl Cluster {
             workers,
             control_plane,
             network: world.network(),
-            _groups: groups,
+            groups,
             _lan: lan,
         };
         cluster.apply(RUNC_CLASS)?;
@@ -231,7 +231,7 @@ impl Cluster {
             .and_then(|index| self.workers.get_mut(index));
         worker
             .ok_or_else(|| Failure::Text(format!("there is no node {number}")))?
-            .reboot()
+            .reboot(&self.groups)
     }
 
     /// Kills the API server as `kill -9` does; all else goes on.

@@ -104,13 +104,14 @@ impl Worker {
     }
 
     /// Cuts the node's power and starts it again: every process ends at once, and what was in memory alone is gone.
-    pub(super) fn reboot(&mut self) -> Result<(), Failure> {
+    pub(super) fn reboot(&mut self, groups: &ControlGroups) -> Result<(), Failure> {
         for service in &mut self.services {
             service.kill()?;
         }
         self.services.clear();
         self.node.kill_containerd()?;
         self.node.machine().shell(POWER_CUT)?;
+        groups.empty(self.number)?;
         self.node.start_containerd()?;
         self.join()
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testkit::Failure;
 use testkit::cluster::NAMESPACE;
 
+use super::agents::agent_on;
 use crate::{Stage, Story, ensure, ensure_tells};
 
 pub(crate) const STORIES: &[Story] = &[
@@ -343,21 +344,6 @@ fn token(stage: &Stage, more: &[&str]) -> Result<String, Failure> {
     let wish = ["create", "token", "nival-node", "--namespace", NAMESPACE];
     let token = stage.kubectl(&[&wish[..], more].concat())?;
     Ok(token.trim().to_owned())
-}
-
-/// Returns the agent's pod on a node.
-fn agent_on(stage: &Stage, node: &str) -> Result<String, Failure> {
-    let on_node = format!("--field-selector=spec.nodeName={node}");
-    stage.kubectl(&[
-        "get",
-        "pods",
-        "--namespace",
-        NAMESPACE,
-        "--selector=app.kubernetes.io/component=agent",
-        &on_node,
-        "-o",
-        "jsonpath={.items[0].metadata.name}",
-    ])
 }
 
 const TOKEN: &str = "var/run/secrets/kubernetes.io/serviceaccount/token";

@@ -1,8 +1,9 @@
 //! Applications as users run them: the examples of `deploy/examples`, applied as they stand.
 
 use serde_json::Value;
-use testkit::{Failure, poll};
+use testkit::{Failure, poll, poll_within};
 
+use super::PATIENCE;
 use crate::{Stage, Story, ensure, ensure_tells};
 
 pub(crate) const STORIES: &[Story] = &[
@@ -67,6 +68,12 @@ fn web_and_redis(stage: &mut Stage) -> Result<(), Failure> {
     stage.rolled_out("deployment/web")?;
     stage.cluster.apply(CLIENT)?;
     stage.ready("client")?;
+    // The nodes learn of the Service's pods a moment after they are ready. This question counts no visit.
+    poll("the Service to answer", || {
+        let ask =
+            "python3 -c 'import urllib.request as r; r.urlopen(\"http://web/healthz\", timeout=5)'";
+        Ok(stage.exec("client", ask).ok())
+    })?;
     let ask = "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://web/\", timeout=5).read().decode())'";
     let visits = stage.exec("client", &format!("{ask}; {ask}"))?;
     ensure_tells(&visits, &["demo/web:", "visit 1\n", "visit 2\n"])
@@ -104,8 +111,7 @@ fn stateful(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(STATEFUL)?;
     stage.rolled_out("statefulset/store")?;
     stage.exec("store-0", "redis-cli set greeting kept")?;
-    stage.kubectl(&["delete", "pod", "store-0", "--timeout=60s"])?;
-    stage.rolled_out("statefulset/store")?;
+    stage.replace("store-0", None)?;
     let kept = stage.exec("store-0", "redis-cli get greeting")?;
     stage.kubectl(&["delete", "statefulset/store", "pvc/data-store-0"])?;
     stage.kubectl(&["delete", "pv/stories"])?;
@@ -149,7 +155,8 @@ pub(super) fn all_pods_run(stage: &Stage, app: &str, pin: &str) -> Result<(), Fa
     let path =
         "jsonpath={range .items[*]}{.metadata.annotations.nival\\.dev/generation}{\"\\n\"}{end}";
     let mut seen = String::new();
-    poll("all pods to run the generation", || {
+    // After an outage the controllers, the scheduler and the kubelets come back one by one.
+    poll_within(PATIENCE, "all pods to run the generation", || {
         seen = stage.kubectl(&["get", "pods", "-l", &own, "-o", path])?;
         Ok((!seen.is_empty() && seen.lines().all(|line| line == pin)).then_some(()))
     })

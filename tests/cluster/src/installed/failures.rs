@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::cluster::NAMESPACE;
 use testkit::{Failure, OWNER, poll, poll_within};
 
 use super::PATIENCE;
+use super::agents::replace_agent;
 use super::applications::{all_pods_run, pin_of, template};
 use super::rollouts::{change, moved_on, serve};
 use super::upgrade::settle;
@@ -230,22 +230,7 @@ fn on_node2(stage: &Stage, script: &str) -> Result<(), Failure> {
         .get(1)
         .ok_or_else(|| Failure::Text("there is no second node".to_owned()))?;
     node.machine().shell(script)?;
-    let release = ["--namespace", NAMESPACE];
-    let agent = [
-        "delete",
-        "pod",
-        "--selector=app.kubernetes.io/component=agent",
-        "--field-selector=spec.nodeName=node2",
-    ];
-    stage.kubectl(&[&release[..], &agent].concat())?;
-    let all = [
-        "rollout",
-        "status",
-        "daemonset/nival-agent",
-        "--timeout=90s",
-    ];
-    stage.kubectl(&[&release[..], &all].concat())?;
-    stage.cluster.wait_until_installed()
+    replace_agent(stage, "node2")
 }
 
 fn with_full_disk(stage: &Stage) -> Result<(), Failure> {

@@ -1,9 +1,9 @@
 //! Stories of an installation: by the chart, on nodes that had nothing of Nival.
 
 mod accounts;
+mod agents;
 mod applications;
 mod authorities;
-
 mod failures;
 mod own_hub;
 mod plugin;

@@ -82,8 +82,7 @@ fn push_to_it(stage: &Stage) -> Result<(), Failure> {
          NIVAL_TOKEN={token} nival push team/tools --hub http://{first}:7878 >&2"
     ))?;
     // What was pushed is on the volume, not in the pod.
-    hub(&["delete", "pod", "nival-hub-0", "--timeout=60s"])?;
-    hub(&rolled_out)?;
+    stage.replace("nival-hub-0", Some(NAMESPACE))?;
     let second = address()?;
     let record = laptop.shell(&format!(
         "NIVAL_TOKEN={token} nival show team/tools --json --hub http://{second}:7878"

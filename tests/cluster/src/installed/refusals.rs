@@ -1,7 +1,8 @@
 //! What is refused, by whom, and in which words.
 
-use testkit::{Failure, OWNER};
+use testkit::{Failure, OWNER, poll};
 
+use super::agents::in_agent;
 use super::failures::deployment;
 use crate::{Stage, Story, ensure, ensure_tells};
 
@@ -52,12 +53,20 @@ fn revoked(stage: &mut Stage) -> Result<(), Failure> {
     laptop.shell(&format!(
         "nival revoke {reference}:1 --reason 'a backdoor was found'"
     ))?;
-    // The nodes have to hear of it, and then nothing of it starts.
+    // Admission has to hear of it, and the nodes, and then nothing of it starts.
     let refused = stage.refusal(&deployment("new", &reference, 1))?;
     ensure_tells(
         &refused,
         &["demo/withdrawn:1", "revoked", "a backdoor was found"],
     )?;
+    for node in ["node1", "node2"] {
+        poll("a node to hear of it", || {
+            let status = in_agent(stage, node, &["nival-agent", "status"])?;
+            Ok(status
+                .contains(&format!("revoked  {OWNER}: 1 generations"))
+                .then_some(()))
+        })?;
+    }
     stage.kubectl(&["scale", "deployment/old", "--replicas=3"])?;
     stage.event_with(&["FailedCreatePodSandBox", "revoked", "a backdoor was found"])?;
     let phase = stage.get(&running, "{.status.phase}")?;

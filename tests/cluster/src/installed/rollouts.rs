@@ -69,22 +69,20 @@ fn under_load(stage: &mut Stage) -> Result<(), Failure> {
     stage.event_of("Deployment", "web", &["RolledOut", &numbers(&pin)])?;
     // The nodes had it before the first pod asked.
     stage.event_of("Deployment", "web", &["Prefetching", &numbers(&pin)])?;
-    let state = environment(
-        stage,
-        "{.status.live.generation} {.status.workloads[0].phase}",
-    )?;
-    ensure_tells(&state, &[&pin, "Complete"])
+    // Written a moment after the event.
+    let path = "{.status.live.generation} {.status.workloads[0].phase}";
+    let wanted = format!("{pin} Complete");
+    poll("the environment's state to be complete", || {
+        Ok((environment(stage, path)? == wanted).then_some(()))
+    })
 }
 
 fn broken(stage: &mut Stage) -> Result<(), Failure> {
     serve(stage)?;
     let good = pin_of(&template(stage, "deployment/web")?)?;
-    let hasty = "nival.dev/progress-deadline=15s";
-    stage.kubectl(&["annotate", "--overwrite", "deployment/web", hasty])?;
     stage.push("web", "nival uninstall python3")?;
-    let told = stage
-        .event_of("Deployment", "web", &["RolledBack", "python3"])
-        .and_then(|_| failure_is_told(stage));
+    let told = goes_back(stage);
+    deadline(stage, "2m")?;
     // Whatever came of it, the environment is whole again for the next story.
     let mended = stage.push("web", "nival install python3");
     told?;
@@ -95,6 +93,25 @@ fn broken(stage: &mut Stage) -> Result<(), Failure> {
         Ok((number(&pin) > number(&good).map(|number| number + 1)).then_some(pin))
     })?;
     all_pods_run(stage, "web", &pin)
+}
+
+/// Waits until a pod fails for want of Python, lets nobody wait any longer, and looks for the reason.
+fn goes_back(stage: &Stage) -> Result<(), Failure> {
+    poll("a pod to fail", || {
+        let path = "jsonpath={.items[*].status.containerStatuses[*].state}";
+        let states = stage.kubectl(&["get", "pods", "-l", "app=web", "-o", path])?;
+        Ok(states.contains("python3").then_some(()))
+    })?;
+    deadline(stage, "15s")?;
+    stage.event_of("Deployment", "web", &["RolledBack", "python3"])?;
+    failure_is_told(stage)
+}
+
+/// Sets how long a rollout of the web application may make no progress.
+fn deadline(stage: &Stage, time: &str) -> Result<(), Failure> {
+    let annotation = format!("nival.dev/progress-deadline={time}");
+    let annotate = ["annotate", "--overwrite", "deployment/web", &annotation];
+    stage.kubectl(&annotate).map(drop)
 }
 
 fn failure_is_told(stage: &Stage) -> Result<(), Failure> {

@@ -1,8 +1,8 @@
 //! What the nodes of an installation are, and that pods run on them.
 
 use testkit::Failure;
-use testkit::cluster::NAMESPACE;
 
+use super::agents::replace_agent;
 use crate::hostile::pod;
 use crate::{Stage, Story, ensure, ensure_tells};
 
@@ -45,20 +45,7 @@ fn run(stage: &mut Stage) -> Result<(), Failure> {
 fn idle(stage: &mut Stage) -> Result<(), Failure> {
     let node = stage.cluster.node().machine();
     let containerd = node.processes("containerd");
-    let agent = ["delete", "pod", "--namespace", NAMESPACE, "--wait"];
-    let of_node = [
-        "--selector=app.kubernetes.io/component=agent",
-        "--field-selector=spec.nodeName=node1",
-    ];
-    stage.kubectl(&[&agent[..], &of_node[..]].concat())?;
-    let all = [
-        "rollout",
-        "status",
-        "daemonset/nival-agent",
-        "--timeout=90s",
-    ];
-    stage.kubectl(&[&["--namespace", NAMESPACE], &all[..]].concat())?;
-    stage.cluster.wait_until_installed()?;
+    replace_agent(stage, "node1")?;
     let after = stage.cluster.node().machine().processes("containerd");
     ensure(containerd == after && containerd.len() == 1, || {
         format!("containerd was {containerd:?} and is {after:?}")

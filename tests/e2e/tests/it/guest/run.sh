@@ -11,6 +11,7 @@ until_says() { # a text, then a command: waits until the command's output has th
 }
 show() { systemctl show --property "$2" --value "$1"; }
 scopes() { systemctl list-units --all --plain --no-legend 'cri-containerd-*' | wc -l; }
+groups() { find /sys/fs/cgroup -name 'cri-containerd-*' | wc -l; }
 trap 'for unit in containerd agent hub; do journalctl --no-pager --lines 30 --unit $unit || true; done' EXIT
 
 fact cgroups "$(cat /sys/fs/cgroup/cgroup.controllers)"
@@ -67,7 +68,10 @@ for handler in nival nival-own nival-crun; do
   crictl stop --timeout 0 "$main" >/dev/null
   crictl stopp "$pod" >/dev/null
   crictl rmp "$pod" >/dev/null
+  # systemd removes what is empty in its own time.
+  until_says '^0$' scopes
+  until_says '^0$' groups
   fact "$handler.scopes.left" "$(scopes)"
-  fact "$handler.groups.left" "$(find /sys/fs/cgroup -name 'cri-containerd-*' | wc -l)"
+  fact "$handler.groups.left" "$(groups)"
 done
 fact done yes
