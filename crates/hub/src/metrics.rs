@@ -65,6 +65,8 @@ pub(crate) struct Metrics {
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// Requests under way.
     pub(crate) in_flight: Gauge,
+    /// Those of them that wait for a live pointer to move.
+    waits: Gauge,
     /// Bytes of NAR files that went out.
     pub(crate) nar_served: Counter,
     /// Bytes of NAR files that came in.
@@ -97,6 +99,9 @@ impl Default for Metrics {
             "Requests under way",
             in_flight.clone(),
         );
+        let waits = Gauge::default();
+        let help = "Requests that wait for a live pointer to move";
+        registry.register("waits_in_flight", help, waits.clone());
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -112,6 +117,7 @@ impl Default for Metrics {
             requests,
             seconds,
             in_flight,
+            waits,
         }
     }
 }
@@ -136,8 +142,9 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Returns the page.
-    pub(crate) fn page(&self) -> String {
+    /// Returns the page, where so many requests wait for a live pointer to move.
+    pub(crate) fn page(&self, waits: usize) -> String {
+        self.waits.set(i64::try_from(waits).unwrap_or(i64::MAX));
         let mut page = String::new();
         text::encode(&mut page, &self.registry).expect("a String takes every write");
         page
@@ -204,10 +211,11 @@ mod tests {
     fn the_page_has_names_with_units() {
         let metrics = Metrics::default();
         metrics.nar_served.inc_by(7);
-        let page = metrics.page();
+        let page = metrics.page(3);
         assert!(
             page.contains("\nnival_hub_nar_served_bytes_total 7\n"),
             "{page}"
         );
+        assert!(page.contains("\nnival_hub_waits_in_flight 3\n"), "{page}");
     }
 }

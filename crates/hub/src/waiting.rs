@@ -18,6 +18,7 @@ const MOVES_KEPT: usize = 64;
 pub(crate) struct Waiting {
     moves: broadcast::Sender<EnvironmentName>,
     turns: Arc<Semaphore>,
+    most: usize,
     stop: CancellationToken,
 }
 
@@ -35,11 +36,18 @@ impl Waiting {
     /// Lets half of the connections wait, so that the other half stays for everybody else.
     pub(crate) fn new(connections: usize, stop: CancellationToken) -> Self {
         let (moves, _) = broadcast::channel(MOVES_KEPT);
+        let most = (connections / 2).max(1);
         Self {
             moves,
-            turns: Arc::new(Semaphore::new((connections / 2).max(1))),
+            turns: Arc::new(Semaphore::new(most)),
+            most,
             stop,
         }
+    }
+
+    /// Returns how many wait now.
+    pub(crate) fn under_way(&self) -> usize {
+        self.most - self.turns.available_permits()
     }
 
     /// Wakes those who wait for this environment.
@@ -125,9 +133,11 @@ mod tests {
             waiting.waiter(&name("demo/app")),
         );
         assert!(!one.wait(Instant::now()).await.unwrap());
+        assert_eq!(waiting.under_way(), 1);
         let refused = two.wait(far()).await;
         assert!(matches!(refused, Err(HubError::Busy)), "{refused:?}");
         drop(one);
+        assert_eq!(waiting.under_way(), 0);
         assert!(!two.wait(Instant::now()).await.unwrap());
     }
 }

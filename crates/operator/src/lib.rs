@@ -1,6 +1,7 @@
 //! `nival-operator`: points workloads at generations, and looks after the nodes that run them.
 
 mod admission;
+mod again;
 mod args;
 mod certificates;
 mod commands;

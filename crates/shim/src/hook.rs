@@ -8,7 +8,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, Mode, chown, mkfifoat};
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, Take};
 use tokio::net::unix::pipe;
 
 use crate::spec::{self, HookMounts, User};
@@ -161,7 +161,10 @@ impl Listener {
         tokio::select! {
             biased;
             () = read => {}
-            () = ended => return Err(HookError::Ended { pin: pin() }),
+            // What the init wrote before it ended may be in the pipe without anybody having been woken yet.
+            () = ended => if !read_rest(&pipe, &mut bytes) {
+                return Err(HookError::Ended { pin: pin() });
+            },
             () = tokio::time::sleep(limit) => {
                 let seconds = limit.as_secs();
                 return Err(HookError::Slow { pin: pin(), seconds });
@@ -179,6 +182,24 @@ impl Listener {
             Err(_malformed) => Err(HookError::Report),
         }
     }
+}
+
+/// Reads what is in the pipe now, as far as a report may be long, and tells whether the report is whole. It asks the kernel
+/// itself: Tokio reads only after an event.
+fn read_rest(pipe: &Take<pipe::Receiver>, bytes: &mut Vec<u8>) -> bool {
+    let mut left = usize::try_from(pipe.limit()).unwrap_or(usize::MAX);
+    let mut buffer = [0; 4096];
+    while left > 0 && !bytes.contains(&END) {
+        let most = left.min(buffer.len());
+        match rustix::io::read(pipe.get_ref(), &mut buffer[..most]) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => {
+                bytes.extend_from_slice(&buffer[..count]);
+                left -= count;
+            }
+        }
+    }
+    bytes.contains(&END)
 }
 
 /// What a hook did to the variables.
@@ -217,6 +238,14 @@ mod tests {
     }
 
     async fn report(text: &str) -> Result<Changes, HookError> {
+        report_before(text, std::future::pending()).await
+    }
+
+    /// The report is in the pipe when the wait begins.
+    async fn report_before(
+        text: &str,
+        ended: impl Future<Output = ()>,
+    ) -> Result<Changes, HookError> {
         let bundle = tempfile::tempdir().unwrap();
         lay_out(bundle.path(), "echo", "/bin/sh", own_user()).unwrap();
         let listener = Listener::open(bundle.path()).unwrap();
@@ -225,9 +254,7 @@ mod tests {
             .open(bundle.path().join(FOLDER).join(REPORT))
             .unwrap();
         pipe.write_all(text.as_bytes()).unwrap();
-        listener
-            .wait("acme/api:1", None, std::future::pending())
-            .await
+        listener.wait("acme/api:1", None, ended).await
     }
 
     #[tokio::test]
@@ -250,6 +277,22 @@ mod tests {
             error.to_string(),
             "the on-activate hook of acme/api:1 failed with status 3: no database"
         );
+    }
+
+    #[tokio::test]
+    async fn an_init_that_ended_after_its_report_has_reported() {
+        let failed = "{\"failed\":{\"status\":3,\"lines\":\"no database\"}}\0";
+        let error = report_before(failed, std::future::ready(()))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, HookError::Failed { status: 3, .. }),
+            "{error}"
+        );
+        let error = report_before("{\"failed\":", std::future::ready(()))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, HookError::Ended { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -28,8 +28,9 @@ use crate::flight::Flights;
 use crate::recover::recover;
 use crate::settle::{Settling, current_boot};
 
-/// How long another process may take to let go of the store.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long another process may take to let go of the store. One that was killed while it waited for the disk is gone only
+/// when the disk has answered.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Narinfos are small; what counts is their latency.
 const NARINFOS: usize = 16;
 

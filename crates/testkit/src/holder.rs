@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{DEADLINE, Failure};
@@ -86,13 +87,18 @@ impl Held {
     pub(crate) fn wait(&self) -> Result<(), Failure> {
         let mut ended = [PollFd::new(&self.descriptor, PollFlags::IN)];
         let deadline = Timespec::try_from(DEADLINE).ok();
-        match poll(&mut ended, deadline.as_ref()) {
-            Ok(0) => Err(Failure::Text(format!(
-                "process {} was killed and has not ended within {DEADLINE:?}",
-                self.number
-            ))),
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::Io(error.into())),
+        loop {
+            match poll(&mut ended, deadline.as_ref()) {
+                Ok(0) => {
+                    return Err(Failure::Text(format!(
+                        "process {} was killed and has not ended within {DEADLINE:?}",
+                        self.number
+                    )));
+                }
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Failure::Io(error.into())),
+            }
         }
     }
 }

@@ -25,5 +25,8 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, HubEr
 /// Returns the counters.
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], app.metrics.page())
+    (
+        [(CONTENT_TYPE, kind)],
+        app.metrics.page(app.waiting.under_way()),
+    )
 }

@@ -21,9 +21,8 @@ fn begin(hub: &Hub, client: HubClient, after: u64, under_way: u64) -> Waiting {
     let waiting =
         tokio::spawn(async move { client.live_after(&name("demo/app"), after, LONG).await });
     testkit::poll("the wait to begin", || {
-        // The question itself is a request, too.
-        let requests = hub.counter("nival_hub_requests_in_flight");
-        Ok((requests == under_way + 1 || waiting.is_finished()).then_some(()))
+        let waits = hub.counter("nival_hub_waits_in_flight");
+        Ok((waits == under_way || waiting.is_finished()).then_some(()))
     })
     .unwrap();
     waiting

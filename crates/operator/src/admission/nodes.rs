@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use workload::names;
 use workload::template::{self, Template};
 
+use crate::again;
+
 /// The label by which a node says what machine it is; the kubelet writes it.
 const ARCHITECTURE: &str = "kubernetes.io/arch";
 
@@ -33,12 +35,15 @@ impl Nodes {
         let nodes: Api<PartialObjectMeta<Node>> = Api::all(client);
         let ready = format!("{}={}", names::NODE, names::NODE_READY);
         let events = watcher(nodes, watcher::Config::default().labels(&ready));
-        let changes = events.default_backoff().reflect(writer).for_each(|event| {
-            if let Err(error) = event {
-                tracing::warn!(%error, "nodes cannot be watched; what was seen last counts");
-            }
-            std::future::ready(())
-        });
+        let changes = events
+            .backoff(again::pauses())
+            .reflect(writer)
+            .for_each(|event| {
+                if let Err(error) = event {
+                    tracing::warn!(%error, "nodes cannot be watched; what was seen last counts");
+                }
+                std::future::ready(())
+            });
         tokio::spawn(async move { stop.run_until_cancelled(changes).await });
         Self(store)
     }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::agent::{Agent, AgentError};
+use crate::again;
 use crate::resolve::token_of;
 
 /// How often in a row the API server refuses before that is its word: one that has just begun may not know the roles yet.
@@ -137,7 +138,7 @@ async fn watch(
 ) {
     let place = format!("{namespace}/{name}");
     let mut refusals: u32 = 0;
-    let mut secrets = std::pin::pin!(watch_object(api, &name).default_backoff());
+    let mut secrets = std::pin::pin!(watch_object(api, &name).backoff(again::pauses()));
     while let Some(seen) = secrets.next().await {
         let token = match seen {
             Ok(secret) => secret.and_then(|secret| token(&secret, &credential, &place)),

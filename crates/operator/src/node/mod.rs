@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::again;
 use crate::error::Failure;
 use crate::install::{self, Installation};
 use agent::Agent;
@@ -110,7 +111,7 @@ pub(crate) async fn run(
 
 /// Follows what the cluster asks of the node. While the API server is away, the last wishes count.
 async fn watch_wishes(api: Api<NivalNode>, name: String, wishes: watch::Sender<NivalNodeSpec>) {
-    let mut seen = std::pin::pin!(watch_object(api, &name).default_backoff());
+    let mut seen = std::pin::pin!(watch_object(api, &name).backoff(again::pauses()));
     while let Some(event) = seen.next().await {
         match event {
             Ok(Some(node)) => {

@@ -14,6 +14,7 @@ use workload::template::Kind;
 use super::State;
 use super::index::{Index, Item};
 use super::seen::{Key, read, resource};
+use crate::again;
 
 /// How many objects the API server sends at a time: what is in memory at once of a large cluster.
 const PAGE: u32 = 100;
@@ -103,7 +104,7 @@ fn stream<K>(
 where
     K: Resource + Clone,
 {
-    events.default_backoff()
+    events.backoff(again::pauses())
 }
 
 /// What a watch needs to know of its kind of objects.

@@ -1,11 +1,11 @@
 //! Many pods and many processes, with failures at each step: nothing grows, and nothing is left.
 
 use fs_err as fs;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::containerd::{Containerd, in_both_dialects, options_any};
+use crate::containerd::{Containerd, in_both_dialects, options_any, until};
 use crate::interrupted::mounted;
 use crate::runtime::Stub;
 
@@ -68,7 +68,7 @@ async fn pod(containerd: &Containerd, number: usize, fault: Fault) {
     }
     match fault {
         Fault::Killed => {
-            kill_process(shim.pid().await, Signal::KILL).unwrap();
+            shim.die().await;
             let output = Containerd::run(&mut containerd.command(&bundle, "delete"), &[]);
             assert!(output.status.success(), "{output:?}");
             return;
@@ -140,9 +140,12 @@ async fn a_shim_holds_nothing_of_processes_that_are_gone(containerd: &Containerd
     shim.kill(&bundle.id, "", 9).await.unwrap();
     shim.wait(&bundle.id, "").await;
     shim.delete(&bundle.id, "").await.unwrap();
-    let exits = containerd.events();
-    let exits = exits.iter().filter(|topic| *topic == "/tasks/exit").count();
-    assert!(exits >= PROCESSES, "each end is told: {exits}");
+    until("each end to be told", || {
+        let events = containerd.events();
+        let exits = events.iter().filter(|topic| *topic == "/tasks/exit");
+        exits.count() >= PROCESSES
+    })
+    .await;
     shim.shut_down().await;
 }
 

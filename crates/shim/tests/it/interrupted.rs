@@ -221,7 +221,7 @@ async fn a_hook_has_no_longer_than_containerd_waits_and_says_so_in_time(containe
     shim.create_with(&bundle, options(&shim, &agent.socket))
         .await
         .unwrap();
-    let deadline = Duration::from_secs(8);
+    let deadline = Duration::from_secs(14);
     let error = shim
         .start_within(deadline, &bundle.id, "")
         .await

@@ -10,7 +10,7 @@ use containerd_shim::api::{
 use containerd_shim::protos::shim_async::Client;
 use fs_err as fs;
 use protobuf::well_known_types::any::Any;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use ttrpc::context::with_duration;
 
 use crate::bundle::Bundle;
@@ -156,6 +156,18 @@ impl Shim {
         let request = ConnectRequest::default();
         let connected = self.task.connect(patience(), &request).await.unwrap();
         Pid::from_raw(i32::try_from(connected.shim_pid).unwrap()).unwrap()
+    }
+
+    /// Kills the shim itself as `kill -9` does, and waits until it listens no more.
+    pub(crate) async fn die(&self) {
+        let pid = self.pid().await;
+        kill_process(pid, Signal::KILL).unwrap();
+        let status = format!("/proc/{}/status", pid.as_raw_nonzero());
+        until("the shim to be gone", || {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            status.is_empty() || status.contains("State:\tZ")
+        })
+        .await;
     }
 
     pub(crate) async fn wait(&self, id: &str, exec_id: &str) -> u32 {

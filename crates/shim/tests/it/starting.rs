@@ -56,7 +56,7 @@ async fn what_a_killed_shim_leaves_is_cleaned_up(containerd: &Containerd) {
     let shim = containerd.shim(&bundle).await;
     let pid = shim.create(&bundle).await.unwrap();
     shim.start(&bundle.id, "").await.unwrap();
-    rustix::process::kill_process(shim.pid().await, rustix::process::Signal::KILL).unwrap();
+    shim.die().await;
     // The options that `Create` had are found in the bundle.
     let output = Containerd::run(&mut containerd.command(&bundle, "delete"), &[]);
     assert!(output.status.success(), "{output:?}");

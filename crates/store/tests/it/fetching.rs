@@ -37,6 +37,8 @@ async fn a_real_closure_is_fetched_bit_for_bit_and_only_once() {
         assert_eq!(metadata.permissions().mode() & 0o7222, 0, "{}", path.path);
     }
     store.assert_sound();
+    // Until it is on the disk for good, somebody still holds the store.
+    store.settled(&closure).await;
 
     let store = store.reopened();
     let again = store

@@ -201,6 +201,7 @@ fn a_new_process_takes_over_what_is_presented_and_clears_half_built_trees() {
             .bind(&store.store.root().join("paths"), &staging)
             .unwrap();
         drop(tree);
+        store.settled(&closure).await;
 
         let store = store.reopened();
         let tree = BindTree::recover(&store.store, Arc::new(Linux)).unwrap();
