@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use env_spec::believe::SeenPointer;
+use env_spec::believe::Seen;
 use env_spec::generation::LivePointer;
 use env_spec::{Digest, EnvironmentName, Pin, Signed, TrustedKeys};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ impl Pointers {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         // A note that cannot be read is not the same as none: that would let an old pointer pass.
         let highest = self.notes.read_or_refuse::<Highest>(&name)?;
-        let seen = highest.map(|highest| SeenPointer {
+        let seen = highest.map(|highest| Seen {
             sequence: highest.sequence,
             digest: highest.digest,
         });

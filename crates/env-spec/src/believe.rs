@@ -1,4 +1,4 @@
-//! Which generations and live pointers are believed, and which pointer after which.
+//! Which generations and live pointers are believed, and what is believed after what.
 
 use crate::generation::{Generation, GenerationError, LivePointer};
 use crate::{Digest, EnvironmentName, Pin, Reference, Signed, SignedError, TrustedKeys};
@@ -26,7 +26,7 @@ pub enum RecordError {
 #[derive(Debug, thiserror::Error)]
 pub enum PointerError {
     /// No trusted key signed it.
-    #[error("the record is not believed")]
+    #[error("the live pointer is not believed")]
     Signed(#[from] SignedError),
     /// The pointer of another environment.
     #[error("the live pointer is of {found}, not of {wanted}")]
@@ -64,13 +64,54 @@ pub enum PointerError {
     },
 }
 
-/// The newest pointer of an environment that was seen.
+/// The newest that was seen of what counts up with every change: a live pointer, or a revocation list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeenPointer {
+pub struct Seen {
     /// Its sequence.
     pub sequence: u64,
-    /// The generation it points at, where that was kept.
+    /// What it said, where that was kept: the generation that a pointer points at, or a list's record.
     pub digest: Option<Digest>,
+}
+
+/// How something takes back what was seen before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It is older.
+    Replayed {
+        /// Its sequence.
+        found: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+    /// It says something else under the same sequence.
+    Twofold {
+        /// The sequence.
+        sequence: u64,
+        /// What was said under it before.
+        seen: Digest,
+    },
+}
+
+impl Seen {
+    /// Tells whether what comes next takes back what was seen.
+    ///
+    /// # Errors
+    /// Fails where it is older, and where it says something else under the same sequence.
+    pub fn check_next(self, next: Self) -> Result<(), TakenBack> {
+        let sequence = self.sequence;
+        if next.sequence < sequence {
+            return Err(TakenBack::Replayed {
+                found: next.sequence,
+                seen: sequence,
+            });
+        }
+        match self.digest {
+            Some(seen) if next.sequence == sequence && next.digest != Some(seen) => {
+                Err(TakenBack::Twofold { sequence, seen })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Generation {
@@ -132,31 +173,27 @@ impl LivePointer {
     ///
     /// # Errors
     /// Fails for an older pointer, and for another one of the same sequence.
-    pub fn check_after(&self, seen: SeenPointer) -> Result<(), PointerError> {
-        if self.sequence < seen.sequence {
-            return Err(PointerError::Replayed {
-                environment: self.environment.clone(),
-                found: self.sequence,
-                seen: seen.sequence,
-            });
-        }
-        match seen.digest {
-            Some(digest) if self.sequence == seen.sequence && digest != self.digest => {
-                Err(PointerError::Twofold {
-                    environment: self.environment.clone(),
-                    sequence: self.sequence,
-                    found: self.digest,
-                    seen: digest,
-                })
-            }
-            _ => Ok(()),
-        }
+    pub fn check_after(&self, seen: Seen) -> Result<(), PointerError> {
+        let environment = || self.environment.clone();
+        seen.check_next(self.seen()).map_err(|back| match back {
+            TakenBack::Replayed { found, seen } => PointerError::Replayed {
+                environment: environment(),
+                found,
+                seen,
+            },
+            TakenBack::Twofold { sequence, seen } => PointerError::Twofold {
+                environment: environment(),
+                sequence,
+                found: self.digest,
+                seen,
+            },
+        })
     }
 
     /// Returns what is to be remembered of it.
     #[must_use]
-    pub fn seen(&self) -> SeenPointer {
-        SeenPointer {
+    pub fn seen(&self) -> Seen {
+        Seen {
             sequence: self.sequence,
             digest: Some(self.digest),
         }
@@ -264,7 +301,7 @@ mod tests {
             "{error}"
         );
         // Older notes do not say where it pointed.
-        let seen = SeenPointer {
+        let seen = Seen {
             digest: None,
             ..seen
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::believe::{Seen, TakenBack};
 use crate::generation::RevocationList;
 use crate::{Digest, Signed, SignedError, TrustedKeys};
 
@@ -128,17 +129,25 @@ impl Believed {
     /// # Errors
     /// Fails for an older list, another one of the same sequence, and none in the place of one.
     pub fn check_next(&self, next: &Self) -> Result<(), ListError> {
-        let (found, seen) = (next.list.sequence, self.list.sequence);
+        let seen = self.list.sequence;
         if next.record.is_none() && seen > 0 {
             return Err(ListError::Hidden { seen });
         }
-        if found < seen {
-            return Err(ListError::Replayed { found, seen });
+        self.seen()
+            .check_next(next.seen())
+            .map_err(|back| match back {
+                TakenBack::Replayed { found, seen } => ListError::Replayed { found, seen },
+                TakenBack::Twofold { sequence, .. } => ListError::Twofold { sequence },
+            })
+    }
+
+    /// Returns what is to be remembered of it.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        Seen {
+            sequence: self.list.sequence,
+            digest: self.record,
         }
-        if found == seen && self.record.is_some() && next.record != self.record {
-            return Err(ListError::Twofold { sequence: seen });
-        }
-        Ok(())
     }
 
     /// Returns the list.

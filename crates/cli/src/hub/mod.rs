@@ -6,11 +6,11 @@ mod seen;
 use api::hub::error::ErrorCode;
 use api::hub::{ClientError, HubClient};
 use env_spec::generation::{Generation, LivePointer};
-use env_spec::{EnvironmentName, Pin, Reference, Signed, TrustedKeys};
+use env_spec::{EnvironmentName, Pin, Reference, SignedError, TrustedKeys};
 
 use crate::context::Context;
 use crate::error::{CommandError, Outcome};
-use crate::hub::seen::{Seen, Subject};
+use crate::hub::seen::{Memory, Subject};
 
 pub(crate) use crate::hub::revocations::require_not_revoked;
 
@@ -23,7 +23,7 @@ pub(crate) struct TrustedHub {
     /// The hub itself.
     pub(crate) client: HubClient,
     trusted: TrustedKeys,
-    seen: Seen,
+    seen: Memory,
 }
 
 /// A generation whose signature was checked.
@@ -58,7 +58,7 @@ impl TrustedHub {
 
     fn new(context: &Context, client: HubClient, owner: &str) -> Outcome<Self> {
         let trusted = context.keys().trusted(&context.settings, owner)?;
-        let seen = Seen::in_folder(&context.settings.state, client.base());
+        let seen = Memory::in_folder(&context.settings.state, client.base());
         Ok(Self {
             client,
             trusted,
@@ -76,15 +76,7 @@ impl TrustedHub {
             Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let subject = format!("the live pointer of {name}");
-        let pointer: LivePointer = self.believe(&signed, &subject, name.owner())?;
-        if pointer.environment != *name {
-            let text = format!(
-                "{subject} is one of {}: the hub answers with another environment's",
-                pointer.environment
-            );
-            return Err(CommandError::user(text));
-        }
+        let pointer = LivePointer::believe(&signed, name, &self.trusted).map_err(disbelieved)?;
         self.seen.check(&pointer)?;
         Ok(Some(pointer))
     }
@@ -126,17 +118,11 @@ impl TrustedHub {
             .generation(&exact)
             .await
             .map_err(|error| self.explain(error, reference))?;
-        let generation: Generation = self.believe(&signed, &exact.to_string(), name.owner())?;
-        generation.check(name, number)?;
-        if digest.is_some_and(|digest| digest != signed.digest()) {
-            let text = format!("the hub gave the record {} for {exact}", signed.digest());
-            return Err(CommandError::user(text));
-        }
+        let (generation, pin) =
+            Generation::believe(&signed, &exact, &self.trusted).map_err(disbelieved)?;
         let pin = Pin {
             hub: reference.hub.clone(),
-            environment: name.clone(),
-            number: generation.number,
-            digest: signed.digest(),
+            ..pin
         };
         Ok(Published { pin, generation })
     }
@@ -156,26 +142,22 @@ impl TrustedHub {
             _ => error.into(),
         }
     }
+}
 
-    fn believe<R: env_spec::Record>(
-        &self,
-        signed: &Signed,
-        subject: &str,
-        owner: &str,
-    ) -> Outcome<R> {
-        signed.verify(subject, owner, &self.trusted).map_err(|error| {
-            let hint = match &error {
-                env_spec::SignedError::Untrusted { .. } => Some(format!(
-                    "ask {owner} for the public key by a way you trust, then: nival key trust {owner} NAME:BASE64"
-                )),
-                _ => None,
-            };
-            let error = CommandError::from(error);
-            match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
-        })
+/// Says what to do about something that is not believed.
+fn disbelieved(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let mut signed = causes.filter_map(|error| error.downcast_ref::<SignedError>());
+    let hint = signed.find_map(|error| match error {
+        SignedError::Untrusted { owner, .. } => Some(format!(
+            "ask {owner} for the public key by a way you trust, then: nival key trust {owner} NAME:BASE64"
+        )),
+        _ => None,
+    });
+    let error = CommandError::from(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use api::hub::error::ErrorCode;
 use env_spec::generation::RevocationList;
+use env_spec::revocation::Believed;
 use env_spec::{Pin, Signed};
 use nix_data::SecretKey;
 
-use super::TrustedHub;
 use super::seen::Subject;
+use super::{TrustedHub, disbelieved};
 use crate::error::{CommandError, Outcome};
 use crate::output::Printer;
 
@@ -17,19 +18,21 @@ impl TrustedHub {
     /// Fails when it is not signed by a trusted key, or older than one seen before.
     pub(crate) async fn revocations(&self, owner: &str) -> Outcome<RevocationList> {
         let signed = match self.client.revocations(owner).await {
-            Ok(signed) => signed,
+            Ok(signed) => Some(signed),
             // Everybody may read lists, so none that was seen can be hidden by right.
             Err(error) if error.code() == Some(ErrorCode::NotFound) => {
                 self.seen.check_none(&Subject::revocations(owner))?;
-                return Ok(RevocationList::before_the_first(owner));
+                None
             }
             Err(error) => return Err(error.into()),
         };
-        let subject = format!("the revocation list of {owner}");
-        let list: RevocationList = self.believe(&signed, &subject, owner)?;
-        list.check(owner)?;
-        self.seen.check_revocations(&list, signed.digest())?;
-        Ok(list)
+        let believed =
+            Believed::read(owner, signed.as_ref(), &self.trusted).map_err(disbelieved)?;
+        if let Some(signed) = signed {
+            self.seen
+                .check_revocations(believed.list(), signed.digest())?;
+        }
+        Ok(believed.list().clone())
     }
 
     /// Returns an owner's revocation list for showing beside something else, which is shown also where the list cannot be had.

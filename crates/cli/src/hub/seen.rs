@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use env_spec::believe::{Seen, TakenBack};
 use env_spec::generation::{LivePointer, RevocationList};
 use env_spec::{Digest, EnvironmentName};
 use url::Url;
@@ -15,7 +16,7 @@ const LARGEST: u64 = 256;
 
 /// What was seen of one hub.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Memory {
     folder: PathBuf,
 }
 
@@ -50,7 +51,7 @@ impl Subject {
     }
 }
 
-impl Seen {
+impl Memory {
     pub(super) fn in_folder(state: &Path, hub: &Url) -> Self {
         let host = hub.host_str().unwrap_or("unknown");
         let port = hub.port_or_known_default().unwrap_or_default();
@@ -59,8 +60,8 @@ impl Seen {
         }
     }
 
-    /// Returns the highest sequence seen, with what came with it where that was remembered.
-    fn known(&self, subject: &Subject) -> Outcome<Option<(u64, Option<Digest>)>> {
+    /// Returns the newest that was seen.
+    fn known(&self, subject: &Subject) -> Outcome<Option<Seen>> {
         let path = self.path(subject);
         let bytes = match host::fs::read_bounded(&path, LARGEST) {
             Ok(bytes) => bytes,
@@ -72,7 +73,7 @@ impl Seen {
         let sequence = words.next().and_then(|word| word.parse().ok());
         let digest = words.next().map(str::parse).transpose();
         match (sequence, digest, words.next()) {
-            (Some(sequence), Ok(digest), None) => Ok(Some((sequence, digest))),
+            (Some(sequence), Ok(digest), None) => Ok(Some(Seen { sequence, digest })),
             _ => Err(CommandError::user(format!(
                 "{} is damaged: it should say which {} was seen last",
                 path.display(),
@@ -92,9 +93,9 @@ impl Seen {
     /// Refuses that there is none where one was seen before.
     pub(super) fn check_none(&self, subject: &Subject) -> Outcome {
         match self.known(subject)? {
-            Some((known, _)) if known > 0 => Err(CommandError::user(format!(
-                "the hub gave no {}, but one with sequence {known} was seen before: it lost its data, or somebody hides the present",
-                subject.what
+            Some(known) if known.sequence > 0 => Err(CommandError::user(format!(
+                "the hub gave no {}, but one with sequence {} was seen before: it lost its data, or somebody hides the present",
+                subject.what, known.sequence
             ))
             .hint(self.how_to_forget(subject))),
             _ => Ok(()),
@@ -121,26 +122,24 @@ impl Seen {
 
     fn advance(&self, subject: &Subject, sequence: u64, digest: Digest) -> Outcome {
         let known = self.known(subject)?;
+        let next = Seen {
+            sequence,
+            digest: Some(digest),
+        };
         let what = &subject.what;
-        if let Some((known, _)) = known
-            && sequence < known
-        {
-            let text = format!(
-                "the hub gave an old {what} (sequence {sequence}, but {known} was seen before): it was restored from a backup, or somebody replays the past"
-            );
+        let taken_back = known.and_then(|known| known.check_next(next).err());
+        let text = taken_back.map(|back| match back {
+            TakenBack::Replayed { found, seen } => format!(
+                "the hub gave an old {what} (sequence {found}, but {seen} was seen before): it was restored from a backup, or somebody replays the past"
+            ),
+            TakenBack::Twofold { sequence, seen } => format!(
+                "the hub gave a second {what} with sequence {sequence}, {digest} and not {seen} as before: it was restored from a backup, or shows each reader another present"
+            ),
+        });
+        if let Some(text) = text {
             return Err(CommandError::user(text).hint(self.how_to_forget(subject)));
         }
-        if let Some((known, Some(before))) = known
-            && sequence == known
-            && digest != before
-        {
-            let text = format!(
-                "the hub gave a second {what} with sequence {known}, {digest} and not {before} as before: it was restored from a backup, or shows each reader another present"
-            );
-            return Err(CommandError::user(text).hint(self.how_to_forget(subject)));
-        }
-        let seen = (sequence, Some(digest));
-        if known != Some(seen) {
+        if known != Some(next) {
             let path = self.path(subject);
             if let Some(folder) = path.parent() {
                 fs_err::create_dir_all(folder)?;
@@ -155,8 +154,8 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn seen(state: &Path) -> Seen {
-        Seen::in_folder(state, &"http://127.0.0.1:1".parse().unwrap())
+    fn seen(state: &Path) -> Memory {
+        Memory::in_folder(state, &"http://127.0.0.1:1".parse().unwrap())
     }
 
     fn pointer_to(content: &[u8], sequence: u64) -> LivePointer {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use env_spec::believe::SeenPointer;
+use env_spec::believe::Seen;
 use env_spec::generation::LivePointer;
 use env_spec::{EnvironmentName, Signed, TrustedKeys};
 
@@ -11,7 +11,7 @@ use super::error::ResolveError;
 
 /// The newest pointers. They are kept for all environments that workloads use, and those are bounded by the cluster.
 #[derive(Debug, Default)]
-pub(super) struct Pointers(Mutex<BTreeMap<EnvironmentName, SeenPointer>>);
+pub(super) struct Pointers(Mutex<BTreeMap<EnvironmentName, Seen>>);
 
 impl Pointers {
     /// Believes a pointer if a trusted key signed it, it is of this environment, and no newer one was seen.
