@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use api::hub::ClientError;
 use api::hub::error::ErrorCode;
+use env_spec::SignedError;
 use host::process::ProcessError;
 
 use crate::k8s::ClusterError;
@@ -145,7 +146,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        let hints = advice(&error).into_iter().map(str::to_owned).collect();
+        let hints = advice(&error).into_iter().collect();
         Self {
             kind: ErrorKind::User,
             source: Box::new(error),
@@ -155,7 +156,17 @@ impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
 }
 
 /// What to do about errors that many commands meet.
-fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+fn advice(error: &(dyn Error + 'static)) -> Option<String> {
+    let unsigned = chain(error).find_map(|one| one.downcast_ref::<SignedError>());
+    if let Some(SignedError::Untrusted { owner, .. }) = unsigned {
+        return Some(format!(
+            "ask {owner} for the public key by a way you trust, then: nival key trust {owner} NAME:BASE64"
+        ));
+    }
+    fixed_advice(error).map(str::to_owned)
+}
+
+fn fixed_advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let nix = chain(error).find_map(|one| {
         // A boxed source shows as the box.
         let boxed = one.downcast_ref::<Box<ProcessError>>().map(AsRef::as_ref);

@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Followed {
     path: PathBuf,
     limit: u64,
-    text: Option<String>,
+    text: String,
     /// What it held at the last look, where that was something else.
     next: Option<String>,
 }
@@ -26,7 +26,7 @@ impl Followed {
     /// Fails when it cannot be read or is too large.
     pub fn open(path: &Path, limit: u64) -> io::Result<Self> {
         let mut file = Self::absent(path, limit);
-        file.text = Some(file.read()?);
+        file.text = file.read()?;
         Ok(file)
     }
 
@@ -36,7 +36,7 @@ impl Followed {
         Self {
             path: path.to_owned(),
             limit,
-            text: None,
+            text: String::new(),
             next: None,
         }
     }
@@ -50,26 +50,30 @@ impl Followed {
     /// Returns what it held when it was last looked at; nothing where it was not there.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or_default()
+        &self.text
     }
 
-    /// Waits until it holds something else, and returns that. While it cannot be read, it counts as it was; and what it holds
-    /// counts at the second look, since whoever rewrites it in place is not done at once.
-    pub async fn changed(&mut self) -> &str {
+    /// Waits until it holds something else. While it cannot be read, it counts as it was; and what it holds counts at the
+    /// second look, since whoever rewrites it in place is not done at once.
+    pub async fn changed(&mut self) {
         while !self.has_changed() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        self.text()
     }
 
     fn has_changed(&mut self) -> bool {
-        let next = self.read().ok().filter(|next| *next != self.text());
-        let changed = next.is_some() && next == self.next;
-        if changed {
-            self.text.clone_from(&next);
+        let next = self.read().ok().filter(|next| *next != self.text);
+        match next {
+            Some(next) if self.next.as_ref() == Some(&next) => {
+                self.text = next;
+                self.next = None;
+                true
+            }
+            next => {
+                self.next = next;
+                false
+            }
         }
-        self.next = next;
-        changed
     }
 
     fn read(&self) -> io::Result<String> {
@@ -94,7 +98,9 @@ mod tests {
         fs::write(&path, "o").unwrap();
         assert!(!file.has_changed(), "written in part");
         fs::write(&path, "one").unwrap();
-        assert_eq!(file.changed().await, "one");
+        assert!(!file.has_changed(), "the first look");
+        assert!(file.has_changed());
+        assert_eq!(file.text(), "one");
         let mut file = Followed::open(&path, 9).unwrap();
         for same in ["one", "more than it may hold"] {
             fs::write(&path, same).unwrap();
@@ -103,7 +109,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(!file.has_changed(), "gone");
         fs::write(&path, "two").unwrap();
-        assert_eq!(file.changed().await, "two");
+        file.changed().await;
         assert_eq!(file.text(), "two");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use tokio::signal::unix::{SignalKind, signal as on_signal};
@@ -39,10 +40,15 @@ pub fn signal() -> CancellationToken {
 /// Returns only where that fails, with why.
 #[must_use]
 pub fn begin_anew() -> io::Error {
-    match std::env::current_exe() {
-        Ok(program) => Command::new(program)
+    let again = |program: &Path| {
+        Command::new(program)
             .args(std::env::args_os().skip(1))
-            .exec(),
+            .exec()
+    };
+    match std::env::current_exe() {
+        // An upgrade has taken the program away; the kernel still has it.
+        Ok(program) if !program.exists() => again(Path::new("/proc/self/exe")),
+        Ok(program) => again(&program),
         Err(error) => error,
     }
 }

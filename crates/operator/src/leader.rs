@@ -137,8 +137,15 @@ impl Candidate {
         let led = tell.send_replace(false);
         // Whoever led ends first what it does; the others then need not wait until the lease runs out.
         tokio::time::timeout(LAST_WORK, tell.closed()).await.ok();
-        if led && let Err(error) = self.give_back().await {
-            tracing::warn!(%error, "the lease cannot be given back; it runs out by itself");
+        if !led {
+            return;
+        }
+        match tokio::time::timeout(LAST_WORK, self.give_back()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease cannot be given back; it runs out by itself");
+            }
+            Err(_elapsed) => tracing::warn!("the lease is not given back in time; it runs out"),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::settle::{Settling, current_boot};
 
 /// How long another process may take to let go of the store. One that was killed while it waited for the disk is gone only
 /// when the disk has answered.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Narinfos are small; what counts is their latency.
 const NARINFOS: usize = 16;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use crate::{Failure, Node, poll, run};
+use crate::{Failure, Node, retry, run};
 
 /// The image of pods whose programs come from an environment.
 pub const PLACEHOLDER: &str = "nival.dev/placeholder:v1";
@@ -221,13 +221,13 @@ impl Pod<'_> {
     /// # Errors
     /// Fails when it goes on for too long.
     pub fn wait(&self, container: &str) -> Result<i64, Failure> {
-        poll("the container to end", || {
+        retry("the container to end", || {
             // A containerd that is being restarted answers a moment later.
-            let Ok(status) = self.status(container) else {
-                return Ok(None);
-            };
-            let ended = status["state"] == "CONTAINER_EXITED";
-            Ok(ended.then(|| status["exitCode"].as_i64().unwrap_or(0)))
+            let status = self.status(container)?;
+            if status["state"] != "CONTAINER_EXITED" {
+                return Err(Failure::Text(format!("it is {}", status["state"])));
+            }
+            Ok(status["exitCode"].as_i64().unwrap_or(0))
         })
     }
 

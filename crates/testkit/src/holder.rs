@@ -1,15 +1,10 @@
 //! Processes that keep namespaces alive, and die with whoever started them.
 
 use std::io::{BufRead as _, BufReader};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
-use fs_err as fs;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
-use crate::{DEADLINE, Failure};
+use crate::Failure;
+use crate::process::children_of;
 
 /// A process that keeps namespaces alive.
 #[derive(Debug)]
@@ -61,52 +56,4 @@ pub(crate) fn hold(command: &Command) -> Result<Holder, Failure> {
     Err(Failure::Text(format!(
         "a machine did not start: {line}{talk}"
     )))
-}
-
-/// A process that is somebody else's child.
-#[derive(Debug)]
-pub(crate) struct Held {
-    number: u32,
-    descriptor: OwnedFd,
-}
-
-impl Held {
-    /// Returns it, if it is there.
-    pub(crate) fn new(number: u32) -> Option<Self> {
-        let process = Pid::from_raw(number.try_into().ok()?)?;
-        let descriptor = pidfd_open(process, PidfdFlags::empty()).ok()?;
-        Some(Self { number, descriptor })
-    }
-
-    pub(crate) fn kill(&self) {
-        // It may be dead already; then there is nothing to end.
-        pidfd_send_signal(&self.descriptor, Signal::KILL).ok();
-    }
-
-    /// Waits until all of it is gone, also the ports that it listens on: what it was in `/proc` vanishes before.
-    pub(crate) fn wait(&self) -> Result<(), Failure> {
-        let mut ended = [PollFd::new(&self.descriptor, PollFlags::IN)];
-        let deadline = Timespec::try_from(DEADLINE).ok();
-        loop {
-            match poll(&mut ended, deadline.as_ref()) {
-                Ok(0) => {
-                    return Err(Failure::Text(format!(
-                        "process {} was killed and has not ended within {DEADLINE:?}",
-                        self.number
-                    )));
-                }
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(Failure::Io(error.into())),
-            }
-        }
-    }
-}
-
-pub(crate) fn children_of(process: u32) -> Vec<u32> {
-    let path = format!("/proc/{process}/task/{process}/children");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect()
 }

@@ -11,6 +11,7 @@ mod machine;
 mod network;
 pub mod nix;
 mod node;
+mod process;
 pub mod programs;
 mod services;
 pub mod setup;
@@ -72,6 +73,25 @@ pub fn poll_within<T>(
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Tries until it works, at most for a minute.
+///
+/// # Errors
+/// Fails with why it did not work the last time.
+pub fn retry<T>(what: &str, mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut last = None;
+    let done = poll(what, || match work() {
+        Ok(done) => Ok(Some(done)),
+        Err(failure) => {
+            last = Some(failure);
+            Ok(None)
+        }
+    });
+    done.map_err(|failure| match &last {
+        Some(last) => Failure::Text(format!("{failure}: {last}")),
+        None => failure,
+    })
 }
 
 /// Why a harness could not do its part.

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
 
-use crate::holder::{Held, Holder, children_of, hold};
+use crate::holder::{Holder, hold};
 use crate::network::Network;
+use crate::process::{Held, children_of, parent_of};
 use crate::sweep::Owner;
 use crate::{Failure, Registry, programs, run, services, setup};
 
@@ -306,12 +307,6 @@ impl Machine {
             .copied()
             .collect()
     }
-}
-
-fn parent_of(process: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    line.trim().parse().ok()
 }
 
 /// A program that runs on a machine until it is stopped.

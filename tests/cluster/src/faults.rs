@@ -1,7 +1,7 @@
 //! Parts of a node that die while pods start or run.
 
 use serde_json::Value;
-use testkit::{Failure, poll};
+use testkit::{Failure, poll, retry};
 
 use crate::hostile::pod;
 use crate::{Stage, Story, ensure};
@@ -43,8 +43,8 @@ fn containerd_restart(stage: &mut Stage) -> Result<(), Failure> {
     let started = "{.status.containerStatuses[0].state.running.startedAt} {.status.containerStatuses[0].restartCount}";
     let before = stage.get("lives", started)?;
     stage.cluster.node().restart_containerd()?;
-    poll("exec to work again", || {
-        Ok(stage.exec("lives", "python3 --version").ok())
+    retry("exec to work again", || {
+        stage.exec("lives", "python3 --version")
     })?;
     let after = stage.get("lives", started)?;
     ensure(before == after, || {

@@ -5,13 +5,15 @@ use std::time::Duration;
 use serde_json::Value;
 use testkit::{
     BUSYBOX, Cluster, ClusterNode, ClusterOptions, Failure, OWNER, Stack, Throttle, poll,
-    poll_within,
+    poll_within, retry,
 };
 
 /// How fast the hub is for the node that is far from it.
 const SLOW: u64 = 640 << 10;
 /// Shorter than a fetch from there, and long enough for a pod's sandbox.
 const SHORT_PATIENCE: &str = "runtimeRequestTimeout: 12s";
+/// How soon a kubelet renews the files of a ConfigMap that was edited: usually within a minute.
+const EAGER: &str = "syncFrequency: 5s";
 /// Keeps pods away from the far node that do not ask for it.
 pub(crate) const FAR: &str = "far";
 
@@ -59,8 +61,12 @@ impl Stage {
     pub fn installed() -> Result<Self, Failure> {
         let stack = published()?;
         publish_more(&stack)?;
+        let eager = ClusterNode {
+            kubelet: EAGER.to_owned(),
+            ..ClusterNode::default()
+        };
         let options = ClusterOptions {
-            nodes: vec![ClusterNode::default(); 2],
+            nodes: vec![eager; 2],
             ..ClusterOptions::default()
         };
         let cluster = stack.installed_cluster(options, &crate::installed::values())?;
@@ -88,9 +94,8 @@ impl Stage {
         let namespace = namespace(story.name);
         self.kubectl(&["create", "namespace", &namespace])?;
         // The controller makes it a moment later, and no pod is admitted before.
-        poll("the namespace's account", || {
-            let account = ["get", "serviceaccount", "default", "-n", &namespace];
-            Ok(self.kubectl(&account).ok())
+        retry("the namespace's account", || {
+            self.kubectl(&["get", "serviceaccount", "default", "-n", &namespace])
         })?;
         self.kubectl(&[
             "config",

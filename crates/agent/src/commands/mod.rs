@@ -41,19 +41,8 @@ enum CommandError {
     Output(#[from] std::io::Error),
     #[error("this machine lacks what is marked FAIL above")]
     Unfit,
-    #[error("cannot begin anew")]
+    #[error("cannot begin anew with the changed configuration")]
     BeginAnew(#[source] std::io::Error),
-}
-
-/// What is to happen after a command.
-enum Then {
-    End,
-    /// The same command again, in a process that remembers nothing of this one.
-    BeginAnew,
-}
-
-fn ended((): ()) -> Then {
-    Then::End
 }
 
 /// Does what the command line says.
@@ -68,19 +57,14 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = runtime.block_on(async {
         match command {
             Command::Serve(serve) => serve::run(&global, &serve).await,
-            Command::Status { json } => ask::status(&global, json).await.map(ended),
-            Command::Collect { dry_run } => ask::collect(&global, dry_run).await.map(ended),
+            Command::Status { json } => ask::status(&global, json).await,
+            Command::Collect { dry_run } => ask::collect(&global, dry_run).await,
             Command::Prefetch { reference, system } => {
-                ask::prefetch(&global, reference, system).await.map(ended)
+                ask::prefetch(&global, reference, system).await
             }
-            Command::Doctor => doctor::run(&global).await.map(ended),
+            Command::Doctor => doctor::run(&global).await,
         }
     });
-    let result = match result {
-        Ok(Then::End) => Ok(()),
-        Ok(Then::BeginAnew) => Err(CommandError::BeginAnew(host::shutdown::begin_anew())),
-        Err(error) => Err(error),
-    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,9 +10,10 @@ use tokio_util::task::TaskTracker;
 use ttrpc::r#async::Server;
 use ttrpc::r#async::transport::Listener;
 
-use super::{CommandError, Then};
+use super::CommandError;
 use crate::agent::Agent;
 use crate::args::{Global, Serve};
+use crate::hub::Hub;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::{housekeeping, metrics, socket};
@@ -21,8 +22,9 @@ use crate::{housekeeping, metrics, socket};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until it is told to stop, or has to begin anew. Fetches that are under way end; what they have published stays.
-pub(super) async fn run(global: &Global, serve: &Serve) -> Result<Then, CommandError> {
+pub(super) async fn run(global: &Global, serve: &Serve) -> Result<(), CommandError> {
     host::telemetry::init(None, serve.log_json);
+    let told = host::shutdown::signal();
     let (settings, mut file) = Settings::load(global, Some(serve))?;
     if settings.trusted.iter().next().is_none() {
         tracing::warn!(
@@ -30,7 +32,6 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<Then, CommandE
             "no key is trusted, so no environment will start: add owners and keys to [trust]"
         );
     }
-    let told = host::shutdown::signal();
     let stop = told.child_token();
     let tasks = TaskTracker::new();
     let http = store::http_client(concat!("nival-agent/", env!("CARGO_PKG_VERSION")))?;
@@ -38,7 +39,7 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<Then, CommandE
     let agent = Arc::new(Agent::open(
         settings,
         Arc::new(Linux),
-        http,
+        http.clone(),
         tasks.clone(),
         stop.clone(),
     )?);
@@ -61,7 +62,7 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<Then, CommandE
     ));
     tracing::info!(socket = %path.display(), hub = agent.hub.address(), "serving");
 
-    let changed = configured_anew(&mut file, global, serve);
+    let changed = configured_anew(&mut file, global, serve, &http);
     let changed = stop.run_until_cancelled(changed).await.is_some();
     stop.cancel();
     tasks.close();
@@ -72,33 +73,54 @@ pub(super) async fn run(global: &Global, serve: &Serve) -> Result<Then, CommandE
     };
     if !changed {
         ending.await?;
-        return Ok(Then::End);
+        return Ok(());
     }
     // Whoever still waits for an answer asks the next process, which takes over as after a crash.
     if let Ok(ended) = tokio::time::timeout(PATIENCE, ending).await {
         ended?;
     }
     if told.is_cancelled() {
-        return Ok(Then::End);
+        return Ok(());
     }
-    Ok(Then::BeginAnew)
+    Err(CommandError::BeginAnew(host::shutdown::begin_anew()))
 }
 
-/// Waits until the file holds another valid configuration.
-async fn configured_anew(file: &mut Followed, global: &Global, serve: &Serve) {
+/// Waits until the file holds another configuration, and one that can be served.
+async fn configured_anew(
+    file: &mut Followed,
+    global: &Global,
+    serve: &Serve,
+    http: &reqwest::Client,
+) {
+    let in_force = file.text().to_owned();
     loop {
         file.changed().await;
-        match Settings::of(file, global, Some(serve)) {
-            Ok(_) => {
+        if file.text() == in_force {
+            continue;
+        }
+        match check(file, global, serve, http) {
+            Ok(()) => {
                 return tracing::info!(
                     file = %file.path().display(),
                     "the configuration changed: beginning anew with it"
                 );
             }
             Err(error) => tracing::error!(
-                "{}; the one before stays in force",
+                "{}; the configuration before stays in force",
                 host::error::one_line(&error)
             ),
         }
     }
+}
+
+/// Checks a configuration as far as that is possible beside one that is served.
+fn check(
+    file: &Followed,
+    global: &Global,
+    serve: &Serve,
+    http: &reqwest::Client,
+) -> Result<(), CommandError> {
+    let settings = Settings::of(file, global, Some(serve))?;
+    Hub::new(&settings, http.clone())?;
+    Ok(())
 }

@@ -182,7 +182,11 @@ async fn a_kill_in_the_middle_of_a_fetch_leaves_nothing_half_and_the_next_start_
 async fn a_hub_that_goes_away_in_the_middle_is_told_and_the_next_start_completes() {
     testkit::require!(root);
     let mut scene = Scene::start().await;
-    scene.hub.push("demo/app", &packages());
+    // More than are fetched at once, however many processors there are.
+    let packages: Vec<_> = (0..20)
+        .map(|number| Package::noise(&format!("package{number}"), 100_000))
+        .collect();
+    scene.hub.push("demo/app", &packages);
     scene.hub.contents().slow = Some(Duration::from_millis(20));
     let mut request = scene.request("web", "demo/app");
     request.wait_milliseconds = 1;
@@ -239,12 +243,12 @@ async fn a_stop_ends_fetches_and_a_new_start_takes_them_up() {
     testkit::require!(root);
     let mut scene = Scene::start().await;
     scene.hub.push("demo/app", &packages());
-    scene.hub.contents().slow = Some(Duration::from_millis(100));
+    scene.hub.contents().held = Some(CancellationToken::new());
     let mut request = scene.request("web", "demo/app");
     request.wait_milliseconds = 1;
     scene.begin_fetching(&request).await;
-    scene.stop_agent();
-    scene.hub.contents().slow = None;
+    scene.stop_agent().await;
+    scene.hub.contents().held = None;
     scene.start_agent().await;
     scene.start_in_web("demo/app").await.unwrap();
 }

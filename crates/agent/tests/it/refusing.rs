@@ -260,15 +260,25 @@ async fn a_cached_record_is_verified_again_and_a_damaged_one_fetched_anew() {
             .any(|one| one.value == "hello ${USER}")
     );
     let instance = scene.status().await.instance;
-    // A configuration that says nothing is told and changes nothing.
+    // A configuration that says nothing, or cannot be served, is told and changes nothing; nor does taking it back.
     let file = scene.path("agent.toml");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("hubb = 1\n{text}")).unwrap();
-    scene
-        .until("the mistake is told", async || {
-            scene.log().contains("the one before stays in force")
-        })
-        .await;
+    for (mistake, told) in [
+        ("hubb = 1\n", "hubb"),
+        (
+            "substituters = [{ url = \"cache.example.com\" }]\n",
+            "cache.example.com",
+        ),
+    ] {
+        fs::write(&file, format!("{mistake}{text}")).unwrap();
+        let is_told = |line: &str| line.contains("stays in force") && line.contains(told);
+        scene
+            .until("the mistake is told", async || {
+                scene.log().lines().any(is_told)
+            })
+            .await;
+        fs::write(&file, &text).unwrap();
+    }
     scene.start_in_web(&pin).await.unwrap();
     assert_eq!(scene.status().await.instance, instance);
     // A key that is not trusted any more: what it signed does not start any more, present or not, and nobody has to restart

@@ -154,11 +154,21 @@ impl Scene {
     }
 
     /// Ends the agent as a service manager does.
-    pub(crate) fn stop_agent(&mut self) {
-        let mut agent = self.agent.take().unwrap();
-        let process = rustix::process::Pid::from_child(&agent);
+    pub(crate) async fn stop_agent(&mut self) {
+        let agent = self.agent.as_mut().unwrap();
+        let process = rustix::process::Pid::from_child(agent);
         rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
-        assert!(agent.wait().unwrap().success(), "{}", self.log());
+        let begun = Instant::now();
+        let status = loop {
+            let agent = self.agent.as_mut().unwrap();
+            match agent.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(begun.elapsed() < DEADLINE, "it goes on: {}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        self.agent = None;
+        assert!(status.success(), "{}", self.log());
     }
 
     async fn client_now(&self) -> Option<AgentClient> {
@@ -286,12 +296,17 @@ impl Scene {
     /// Looks until an agent answers that began after this one, in the same process.
     pub(crate) async fn until_begun_after(&self, instance: &str) {
         let request = StatusRequest::default();
-        let has_begun = async || match self.client_now().await {
-            Some(client) => match client.status(patience(), &request).await {
-                Ok(status) => status.instance != instance,
-                Err(_) => false,
-            },
-            None => false,
+        let process = self.agent.as_ref().unwrap().id();
+        let has_begun = async || {
+            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+            assert!(!status.contains("State:\tZ"), "it ended: {}", self.log());
+            match self.client_now().await {
+                Some(client) => match client.status(patience(), &request).await {
+                    Ok(status) => status.instance != instance,
+                    Err(_) => false,
+                },
+                None => false,
+            }
         };
         self.until("the agent has begun anew", has_begun).await;
     }

@@ -6,7 +6,7 @@ mod seen;
 use api::hub::error::ErrorCode;
 use api::hub::{ClientError, HubClient};
 use env_spec::generation::{Generation, LivePointer};
-use env_spec::{EnvironmentName, Pin, Reference, SignedError, TrustedKeys};
+use env_spec::{EnvironmentName, Pin, Reference, TrustedKeys};
 
 use crate::context::Context;
 use crate::error::{CommandError, Outcome};
@@ -76,7 +76,7 @@ impl TrustedHub {
             Err(error) if error.code() == Some(ErrorCode::NotFound) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let pointer = LivePointer::believe(&signed, name, &self.trusted).map_err(disbelieved)?;
+        let pointer = LivePointer::believe(&signed, name, &self.trusted)?;
         self.seen.check(&pointer)?;
         Ok(Some(pointer))
     }
@@ -118,8 +118,7 @@ impl TrustedHub {
             .generation(&exact)
             .await
             .map_err(|error| self.explain(error, reference))?;
-        let (generation, pin) =
-            Generation::believe(&signed, &exact, &self.trusted).map_err(disbelieved)?;
+        let (generation, pin) = Generation::believe(&signed, &exact, &self.trusted)?;
         let pin = Pin {
             hub: reference.hub.clone(),
             ..pin
@@ -141,23 +140,6 @@ impl TrustedHub {
             Some(ErrorCode::NotFound) => unknown(reference, &self.client),
             _ => error.into(),
         }
-    }
-}
-
-/// Says what to do about something that is not believed.
-fn disbelieved(error: impl std::error::Error + Send + Sync + 'static) -> CommandError {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let mut signed = causes.filter_map(|error| error.downcast_ref::<SignedError>());
-    let hint = signed.find_map(|error| match error {
-        SignedError::Untrusted { owner, .. } => Some(format!(
-            "ask {owner} for the public key by a way you trust, then: nival key trust {owner} NAME:BASE64"
-        )),
-        _ => None,
-    });
-    let error = CommandError::from(error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What an owner revoked, as far as a trusted key says so.
 
 use api::hub::error::ErrorCode;
+use env_spec::believe::Seen;
 use env_spec::generation::RevocationList;
 use env_spec::revocation::Believed;
 use env_spec::{Pin, Signed};
 use nix_data::SecretKey;
 
+use super::TrustedHub;
 use super::seen::Subject;
-use super::{TrustedHub, disbelieved};
 use crate::error::{CommandError, Outcome};
 use crate::output::Printer;
 
@@ -26,11 +27,9 @@ impl TrustedHub {
             }
             Err(error) => return Err(error.into()),
         };
-        let believed =
-            Believed::read(owner, signed.as_ref(), &self.trusted).map_err(disbelieved)?;
-        if let Some(signed) = signed {
-            self.seen
-                .check_revocations(believed.list(), signed.digest())?;
+        let believed = Believed::read(owner, signed.as_ref(), &self.trusted)?;
+        if signed.is_some() {
+            self.seen.check_revocations(owner, believed.seen())?;
         }
         Ok(believed.list().clone())
     }
@@ -61,7 +60,11 @@ impl TrustedHub {
         list.check(&list.owner)?;
         let signed = Signed::new(list, key)?;
         self.client.put_revocations(&list.owner, &signed).await?;
-        if let Err(error) = self.seen.check_revocations(list, signed.digest()) {
+        let next = Seen {
+            sequence: list.sequence,
+            digest: Some(signed.digest()),
+        };
+        if let Err(error) = self.seen.check_revocations(&list.owner, next) {
             // It is published: to say that it failed would make somebody do it again.
             let why = error.lines().join(": ");
             printer.warn(format!("cannot remember the revocation list: {why}"));

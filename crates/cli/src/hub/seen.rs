@@ -4,9 +4,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use env_spec::EnvironmentName;
 use env_spec::believe::{Seen, TakenBack};
-use env_spec::generation::{LivePointer, RevocationList};
-use env_spec::{Digest, EnvironmentName};
+use env_spec::generation::LivePointer;
 use url::Url;
 
 use crate::error::{CommandError, Outcome};
@@ -112,20 +112,16 @@ impl Memory {
     /// Refuses a pointer that is older than one seen before or contradicts it, and remembers it otherwise.
     pub(super) fn check(&self, pointer: &LivePointer) -> Outcome {
         let subject = Subject::pointer(&pointer.environment);
-        self.advance(&subject, pointer.sequence, pointer.digest)
+        self.advance(&subject, pointer.seen())
     }
 
-    /// Does the same for a revocation list, whose record has this digest.
-    pub(super) fn check_revocations(&self, list: &RevocationList, record: Digest) -> Outcome {
-        self.advance(&Subject::revocations(&list.owner), list.sequence, record)
+    /// Does the same for an owner's revocation list.
+    pub(super) fn check_revocations(&self, owner: &str, next: Seen) -> Outcome {
+        self.advance(&Subject::revocations(owner), next)
     }
 
-    fn advance(&self, subject: &Subject, sequence: u64, digest: Digest) -> Outcome {
+    fn advance(&self, subject: &Subject, next: Seen) -> Outcome {
         let known = self.known(subject)?;
-        let next = Seen {
-            sequence,
-            digest: Some(digest),
-        };
         let what = &subject.what;
         let taken_back = known.and_then(|known| known.check_next(next).err());
         let text = taken_back.map(|back| match back {
@@ -133,7 +129,7 @@ impl Memory {
                 "the hub gave an old {what} (sequence {found}, but {seen} was seen before): it was restored from a backup, or somebody replays the past"
             ),
             TakenBack::Twofold { sequence, seen } => format!(
-                "the hub gave a second {what} with sequence {sequence}, {digest} and not {seen} as before: it was restored from a backup, or shows each reader another present"
+                "the hub gave a second {what} with sequence {sequence}, where the one before said {seen}: it was restored from a backup, or shows each reader another present"
             ),
         });
         if let Some(text) = text {
@@ -144,7 +140,9 @@ impl Memory {
             if let Some(folder) = path.parent() {
                 fs_err::create_dir_all(folder)?;
             }
-            host::fs::write_atomic(&path, format!("{sequence} {digest}\n").as_bytes())?;
+            let digest = next.digest.map(|digest| format!(" {digest}"));
+            let line = format!("{}{}\n", next.sequence, digest.unwrap_or_default());
+            host::fs::write_atomic(&path, line.as_bytes())?;
         }
         Ok(())
     }
@@ -152,6 +150,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use env_spec::Digest;
+
     use super::*;
 
     fn seen(state: &Path) -> Memory {
@@ -222,25 +222,23 @@ mod tests {
     fn a_revocation_list_is_remembered_beside_the_pointers() {
         let folder = tempfile::tempdir().unwrap();
         let seen = seen(folder.path());
-        let list = |sequence| RevocationList {
-            owner: "demo".to_owned(),
-            revoked: std::collections::BTreeMap::new(),
-            sequence,
-            time: String::new(),
+        let list = |sequence, record| {
+            let digest = Some(record);
+            seen.check_revocations("demo", Seen { sequence, digest })
         };
         let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
         seen.check(&pointer_to(b"one", 7)).unwrap();
         seen.check_none(&Subject::revocations("demo")).unwrap();
-        seen.check_revocations(&list(2), one).unwrap();
+        list(2, one).unwrap();
         for (sequence, digest, part) in [
             (1, one, "old revocation list of demo (sequence 1, but 2"),
             (2, two, "second revocation list of demo"),
         ] {
-            let error = seen.check_revocations(&list(sequence), digest).unwrap_err();
+            let error = list(sequence, digest).unwrap_err();
             assert!(error.lines()[0].contains(part), "{:?}", error.lines());
         }
         seen.check_none(&Subject::revocations("demo")).unwrap_err();
-        seen.check_revocations(&list(3), two).unwrap();
+        list(3, two).unwrap();
         seen.check(&pointer_to(b"one", 7)).unwrap();
     }
 }

@@ -94,6 +94,7 @@ pub(crate) async fn run(
         },
         prefetches: Prefetches::new(agent, system),
         credentials: Credentials::new(client),
+        agent: None,
         readiness: Readiness::default(),
         removal: Removal::No,
         setup,
@@ -143,6 +144,8 @@ struct Keeper {
     looker: Looker,
     prefetches: Prefetches,
     credentials: Credentials,
+    /// The agent that answered last.
+    agent: Option<String>,
     readiness: Readiness,
     removal: Removal,
     metrics: Arc<Metrics>,
@@ -192,6 +195,11 @@ impl Keeper {
         self.prefetches.ask(&wish.prefetch);
         let mut prefetch = None;
         if let Some(told) = &seen.agent {
+            if self.agent.as_ref() != Some(&told.instance) {
+                // It may have begun anew with another configuration, and is to get no token that was meant for the one before.
+                self.credentials.configure(&self.setup.config);
+                self.agent = Some(told.instance.clone());
+            }
             self.credentials
                 .hand_over(&self.looker.agent, &told.instance)
                 .await;

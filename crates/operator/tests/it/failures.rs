@@ -77,9 +77,9 @@ fn without_the_hub_nothing_is_resolved_but_earlier_revisions_come_back() {
     );
     assert!(said.contains("ServiceUnavailable"), "{said}");
     stage.kubectl(&["set", "env", "deployment/web", "A=b"]);
-    let undone = testkit::poll("undo", || {
+    let undone = testkit::retry("undo", || {
         let undo = ["rollout", "undo", "deployment/web", "--to-revision=1"];
-        Ok(stage.cluster.kubectl(&undo).ok())
+        stage.cluster.kubectl(&undo)
     });
     assert!(undone.unwrap().contains("rolled back"));
     assert_eq!(stage.get("deployment/web")["spec"]["template"], first);

@@ -92,8 +92,8 @@ fn a_restart_takes_what_is_live_and_undo_returns_exactly() {
         assert_eq!(pin, stage.pin(2), "{kind}");
         assert!(from.starts_with("demo/web 20"), "{from}");
         // The revision before is known to the controllers a moment later.
-        let undone = testkit::poll("undo", || {
-            Ok(stage.cluster.kubectl(&["rollout", "undo", &what]).ok())
+        let undone = testkit::retry("undo", || {
+            stage.cluster.kubectl(&["rollout", "undo", &what])
         });
         assert!(undone.unwrap().contains("rolled back"), "{kind}");
         assert_eq!(stage.get(&what)["spec"]["template"], first, "{kind}");

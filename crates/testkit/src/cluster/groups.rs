@@ -1,7 +1,7 @@
 //! Control groups of a cluster's nodes: one tree per node in every hierarchy, named after the process that made it.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fs_err as fs;
 
@@ -19,7 +19,7 @@ pub(super) struct ControlGroups {
 
 impl ControlGroups {
     pub(super) fn new(nodes: u8) -> Result<Self, Failure> {
-        let groups = Self { name: claim()? };
+        let groups = Self { name: name()? };
         for number in 1..=nodes {
             for root in hierarchies() {
                 make(&root, &groups.name)?;
@@ -55,23 +55,11 @@ impl Drop for ControlGroups {
     }
 }
 
-/// Returns a name that no other cluster has: a process may have several, one after another or at once, and the first to make
-/// the group has the name.
-fn claim() -> Result<String, Failure> {
-    let owner = Owner::this_process()?;
-    let roots = hierarchies();
-    let first = roots
-        .first()
-        .ok_or_else(|| Failure::Text(format!("{ROOT} has no control groups")))?;
-    let mut count = 0;
-    loop {
-        let name = format!("{PREFIX}{owner}-{count}");
-        match fs::create_dir(first.join(&name)) {
-            Ok(()) => return Ok(name),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => count += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Returns a name that no other cluster has: a process may have several, one after another or at once.
+fn name() -> Result<String, Failure> {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+    Ok(format!("{PREFIX}{}-{number}", Owner::this_process()?))
 }
 
 /// Removes what clusters left whose process was killed. Tells whether nothing of it is left.

@@ -12,7 +12,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::{Failure, Kind, Line, Machine, Node, World, poll, run};
+use crate::{Failure, Kind, Line, Machine, Node, World, poll, retry, run};
 use control_plane::ControlPlane;
 use groups::ControlGroups;
 pub(crate) use groups::sweep;
@@ -157,9 +157,9 @@ impl Cluster {
             Ok(names.iter().all(ready).then_some(()))
         })?;
         // Made by the controllers, and no pod is admitted before.
-        poll("the account of pods", || {
+        retry("the account of pods", || {
             let account = ["get", "serviceaccount", "default", "-n", "default"];
-            Ok(self.control_plane.kubectl(&account).ok())
+            self.control_plane.kubectl(&account)
         })?;
         self.workers.iter_mut().try_for_each(Worker::check_alive)?;
         Ok(())
@@ -218,7 +218,7 @@ impl Cluster {
         self.apply(definitions)?;
         let wait = ["wait", "--for=condition=Established", "crd", "--all"];
         // Before a definition has any condition, `kubectl` fails at once.
-        poll("the definitions to count", || Ok(self.kubectl(&wait).ok())).map(drop)
+        retry("the definitions to count", || self.kubectl(&wait)).map(drop)
     }
 
     /// Cuts a node's power, counted from one, and starts it again.

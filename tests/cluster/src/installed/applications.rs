@@ -1,7 +1,7 @@
 //! Applications as users run them: the examples of `deploy/examples`, applied as they stand.
 
 use serde_json::Value;
-use testkit::{Failure, poll, poll_within};
+use testkit::{Failure, poll_within, retry};
 
 use super::PATIENCE;
 use crate::{Stage, Story, ensure, ensure_tells};
@@ -69,10 +69,10 @@ fn web_and_redis(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.apply(CLIENT)?;
     stage.ready("client")?;
     // The nodes learn of the Service's pods a moment after they are ready. This question counts no visit.
-    poll("the Service to answer", || {
+    retry("the Service to answer", || {
         let ask =
             "python3 -c 'import urllib.request as r; r.urlopen(\"http://web/healthz\", timeout=5)'";
-        Ok(stage.exec("client", ask).ok())
+        stage.exec("client", ask)
     })?;
     let ask = "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://web/\", timeout=5).read().decode())'";
     let visits = stage.exec("client", &format!("{ask}; {ask}"))?;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use testkit::cluster::NAMESPACE;
-use testkit::{Failure, TlsEntrance, poll};
+use testkit::{Failure, TlsEntrance, retry};
 
 use super::upgrade::{on_node1, settle};
 use crate::{Stage, Story};
@@ -38,9 +38,7 @@ fn private_authority(stage: &mut Stage) -> Result<(), Failure> {
     stage.cluster.upgrade(&stage.stack.installation(&values)?)?;
     settle(stage)?;
     // A replica of before may still answer what it was asked over an open connection.
-    poll("the pod to be let in", || {
-        Ok(stage.cluster.apply(&pod).ok())
-    })?;
+    retry("the pod to be let in", || stage.cluster.apply(&pod))?;
     stage.ready("trusting")?;
     stage.exec("trusting", "jq --version")?;
 

@@ -4,6 +4,7 @@ mod accounts;
 mod agents;
 mod applications;
 mod authorities;
+mod configuration;
 mod failures;
 mod own_hub;
 mod plugin;
@@ -29,6 +30,7 @@ pub(crate) const STORIES: &[&[Story]] = &[
     running::STORIES,
     restricted::STORIES,
     accounts::STORIES,
+    configuration::STORIES,
     applications::STORIES,
     rollouts::STORIES,
     refusals::STORIES,

@@ -1,7 +1,7 @@
 //! `kubectl nival` where everything is in place: what the operator and the agents say reaches the one who asks.
 
 use serde_json::Value;
-use testkit::{Failure, poll};
+use testkit::{Failure, poll, retry};
 
 use super::applications::{pin_of, template};
 use crate::{Stage, Story, ensure, ensure_tells};
@@ -66,9 +66,8 @@ fn plugin(stage: &mut Stage) -> Result<(), Failure> {
         .control_plane()
         .stage("pinned.yaml", &pinned)?;
     // Controllers write while it is asked.
-    poll("kubectl diff to find nothing", || {
-        let diff = ["diff", "--server-side", "-f", &path];
-        Ok(stage.cluster.kubectl(&diff).ok())
+    retry("kubectl diff to find nothing", || {
+        stage.kubectl(&["diff", "--server-side", "-f", &path])
     })?;
 
     let status = json(stage, "status")?;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use api::kubernetes::{Environment, NivalNode};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
-use testkit::{Cluster, ClusterOptions, Failure, poll};
+use testkit::{Cluster, ClusterOptions, Failure, poll, retry};
 
 use crate::publisher::Publisher;
 
@@ -133,10 +133,10 @@ impl Administrator {
     #[track_caller]
     pub(crate) fn differs_nowhere(&self, more: &[&str], text: &str) {
         let arguments = [&["diff", "-f", "-"], more].concat();
-        poll("kubectl diff to find nothing", || {
-            Ok(self.try_feed(&arguments, text).ok())
+        retry("kubectl diff to find nothing", || {
+            self.try_feed(&arguments, text).map_err(Failure::Text)
         })
-        .unwrap();
+        .unwrap_or_else(|failure| panic!("{failure}"));
     }
 
     /// Makes an object, or changes it.

@@ -21,13 +21,13 @@ fn a_broken_generation_of_a_deployment_goes_back_to_the_letter_and_stays() {
     stage.apply(&tracked("Deployment", "web", 3));
     let first = stage.pin(1);
     let before = wait(&stage, "deployment/web", "Complete", &first);
-    annotate(&stage, "deployment/web", DEADLINE);
     kubelet.breaks("demo/web:2");
     stage.push();
     let second = stage.pin(2);
     wait(&stage, "deployment/web", "Progressing", &second);
-    // From here on the reason is known, however long the outage lasts.
+    // From here on the reason is known, however long the outage lasts, and nobody has to wait longer.
     PlayedKubelet::wait_for_crash(&stage, "web", &second);
+    annotate(&stage, "deployment/web", DEADLINE);
     // The API server is away in the middle, and nothing is forgotten.
     stage.cluster.kill_api_server().unwrap();
     stage.cluster.start_api_server().unwrap();
