@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::cluster::NAMESPACE;
 use testkit::{Failure, poll, retry};
 
-use super::agents::{agent_on, in_agent};
+use super::agents::in_agent;
 use crate::{Stage, Story, ensure};
 
 pub(crate) const STORIES: &[Story] = &[Story {
@@ -12,39 +12,60 @@ pub(crate) const STORIES: &[Story] = &[Story {
     tell: edited,
 }];
 
-/// A key that signed nothing here.
-const STRANGER: &str = "other-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-const PREFETCH: &[&str] = &["nival-agent", "prefetch", "demo/app"];
+const NODES: [&str; 2] = ["node1", "node2"];
+/// An owner of whom no other story knows, so that nobody is kept from anything while nodes hear of the edits one by one.
+const OWNER: &str = "visitors";
 
 fn edited(stage: &mut Stage) -> Result<(), Failure> {
-    let before = agent(stage)?;
+    let token = stage.stack.hub.token(OWNER, &["--scope", "push"])?;
+    stage.stack.laptop.shell(&format!(
+        "nival key trust {OWNER} \"$(nival key show demo-1)\" && cd ~/tools && \
+         NIVAL_TOKEN={} nival push {OWNER}/tools --public >&2",
+        token.trim()
+    ))?;
+    let before = agents(stage)?;
     let path = "jsonpath={.data.agent\\.toml}";
     let text = stage.kubectl(&["get", "configmap", "nival", "-n", NAMESPACE, "-o", path])?;
     let key = stage.stack.public_key()?;
-    write(stage, &text.replace(&key, STRANGER))?;
-    let told = poll("the agent to trust another key alone", || {
-        let refusal = in_agent(stage, "node1", PREFETCH).err();
-        let told = refusal.is_some_and(|text| text.to_string().contains("trusted: other-1"));
-        Ok(told.then_some(()))
+    let trusting = text.replacen("[trust]\n", &format!("[trust]\n{OWNER} = [\"{key}\"]\n"), 1);
+    strangers_to_all(stage)?;
+    write(stage, &trusting)?;
+    let told = NODES.iter().try_for_each(|node| {
+        retry("the agent to trust the key", || prefetch(stage, node)).map(drop)
     });
-    // Whatever came of it, the next story needs the right key.
+    // Whatever came of it, the next story has the installation as it was.
     write(stage, &text)?;
     told?;
-    retry("the agent to trust the key again", || {
-        in_agent(stage, "node1", PREFETCH)
-    })?;
-    stage.cluster.wait_until_installed()?;
-    let after = agent(stage)?;
+    strangers_to_all(stage)?;
+    let after = agents(stage)?;
     ensure(before == after, || {
-        format!("the agent was {before} and is {after}")
+        format!("the agents were {before} and are {after}")
     })
 }
 
-/// Returns which pod the agent is, and how often its containers were started again.
-fn agent(stage: &Stage) -> Result<String, Failure> {
-    let pod = agent_on(stage, "node1")?;
-    let path = "jsonpath={.metadata.uid} {.status.containerStatuses[*].restartCount}";
-    stage.kubectl(&["get", "pod", &pod, "-n", NAMESPACE, "-o", path])
+/// Waits until no agent trusts the owner's key.
+fn strangers_to_all(stage: &Stage) -> Result<(), Failure> {
+    NODES.iter().try_for_each(|node| {
+        poll("the agent to trust the key no more", || {
+            let refusal = prefetch(stage, node).err().map(|text| text.to_string());
+            let words = format!("not signed by a key trusted for owner {OWNER}");
+            Ok(refusal
+                .is_some_and(|text| text.contains(&words))
+                .then_some(()))
+        })
+    })
+}
+
+fn prefetch(stage: &Stage, node: &str) -> Result<String, Failure> {
+    let reference = format!("{OWNER}/tools");
+    in_agent(stage, node, &["nival-agent", "prefetch", &reference])
+}
+
+/// Returns which pods the agents are, and how often their containers were started again.
+fn agents(stage: &Stage) -> Result<String, Failure> {
+    let path = "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount};{end}";
+    let agents = "--selector=app.kubernetes.io/component=agent";
+    stage.kubectl(&["get", "pods", agents, "-n", NAMESPACE, "-o", path])
 }
 
 fn write(stage: &Stage, text: &str) -> Result<(), Failure> {
