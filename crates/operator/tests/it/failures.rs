@@ -109,6 +109,11 @@ fn a_second_replica_takes_over_and_admission_goes_on() {
     .unwrap();
     // One that stops on purpose gives the lease back, so that nobody waits for it.
     stage.start_operator(&[]);
+    testkit::poll("the other to lead still, and not the third", || {
+        let leading = [second, 2].map(|number| leads(&stage, number));
+        Ok((leading == [true, false]).then_some(()))
+    })
+    .unwrap();
     stage.operators[usize::from(second)].stop();
     let lease =
         stage
